@@ -1,0 +1,286 @@
+"""What a job says: dataclasses, checked, to and from JSON.
+
+One of the two modules that both halves of Tilth read (the other is protocol.py). Standard
+library only, Python 3.9 syntax.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any, Dict, List, Optional, Type
+
+from .errors import TilthError
+
+METHODS = ("lora", "frozen", "full")
+DECODERS = ("unet", "linear")
+SPLITS = ("polygons", "blocks", "none")
+DEVICES = ("auto", "cpu", "cuda", "mps")
+
+
+@dataclass
+class ClassStyle:
+    """How a class looks in the label layer: the value of the class field, its name and colour.
+
+    ``value`` is the field's value as text, ``colour`` is ``#rrggbb``.
+    """
+
+    value: str
+    name: str
+    colour: str
+
+
+@dataclass
+class Extent:
+    """A rectangle in the coordinates of ``crs`` (any text that PROJ reads, EPSG:4326 or WKT)."""
+
+    xmin: float
+    ymin: float
+    xmax: float
+    ymax: float
+    crs: str = ""
+
+
+@dataclass
+class TrainJob:
+    """Fine-tune a backbone on labels; leaves an adapter file.
+
+    ``images`` are several scenes with the same bands or, with ``stack``, files that hold the
+    bands of one scene. ``labels`` and ``labelled_area`` are vector files, optionally followed by
+    ``|layername=NAME``. Exactly one of ``labels`` and ``label_raster`` is given. ``bands`` are
+    the 1-based bands of the (stacked) image to use; empty means all. ``epochs`` and ``minutes``
+    bound the training, whichever ends first; without either, the engine chooses. ``work_folder``
+    keeps the checkpoint that a killed run goes on from when ``resume`` is true.
+    """
+
+    kind = "train"
+
+    images: List[str]
+    out: str
+    labels: str = ""
+    class_field: str = ""
+    stack: bool = False
+    labelled_area: str = ""
+    label_raster: str = ""
+    backbone: str = "embedded"
+    method: str = "lora"
+    decoder: str = "unet"
+    epochs: Optional[int] = None
+    minutes: Optional[float] = None
+    bands: List[int] = field(default_factory=list)
+    split: str = "polygons"
+    continue_from: str = ""
+    styles: List[ClassStyle] = field(default_factory=list)
+    name: str = ""
+    report: str = ""
+    work_folder: str = ""
+    resume: bool = False
+    random_backbone: bool = False
+    device: str = "auto"
+    threads: int = 0
+    seed: int = 0
+
+    def check(self) -> None:
+        """Raise TilthError where the job contradicts itself."""
+        _need(self.images, "images", "pick at least one image")
+        _need(self.out, "out", "name the adapter file to write")
+        if bool(self.labels) == bool(self.label_raster):
+            raise TilthError("labels: give either label polygons or a label raster, and only one")
+        if self.labels and not self.class_field:
+            raise TilthError("class_field: name the field of the label polygons that has the class")
+        _one_of(self.method, METHODS, "method")
+        _one_of(self.decoder, DECODERS, "decoder")
+        _one_of(self.split, SPLITS, "split")
+        if self.epochs is not None and self.epochs < 1:
+            raise TilthError(f"epochs: {self.epochs} is too few; give 1 or more")
+        if self.minutes is not None and not self.minutes > 0:
+            raise TilthError(f"minutes: {self.minutes} is too short; give more than 0")
+        if any(band < 1 for band in self.bands):
+            raise TilthError("bands: they are counted from 1")
+        _check_run(self.device, self.threads)
+
+
+@dataclass
+class PlanJob:
+    """Look at a training job without running it: its classes, device, warnings and duration."""
+
+    kind = "plan"
+
+    train: TrainJob
+
+    def check(self) -> None:
+        """Raise TilthError where the job contradicts itself."""
+        self.train.check()
+
+
+@dataclass
+class PredictJob:
+    """Map an image with an adapter; leaves a classified GeoTIFF.
+
+    ``extent`` restricts the map to a rectangle, ``mask`` (a vector file) to polygons.
+    ``confidence`` and ``probabilities`` are further rasters to write, where named.
+    """
+
+    kind = "predict"
+
+    adapter: str
+    images: List[str]
+    out: str
+    stack: bool = False
+    bands: List[int] = field(default_factory=list)
+    extent: Optional[Extent] = None
+    mask: str = ""
+    confidence: str = ""
+    probabilities: str = ""
+    device: str = "auto"
+    threads: int = 0
+    seed: int = 0
+
+    def check(self) -> None:
+        """Raise TilthError where the job contradicts itself."""
+        _need(self.adapter, "adapter", "pick an adapter file")
+        _need(self.images, "images", "pick an image to map")
+        _need(self.out, "out", "name the map to write")
+        if len(self.images) > 1 and not self.stack:
+            raise TilthError("images: map one image at a time, or stack the files of one scene")
+        box = self.extent
+        if box is not None and not (box.xmin < box.xmax and box.ymin < box.ymax):
+            raise TilthError("extent: it is empty; xmin must be below xmax and ymin below ymax")
+        _check_run(self.device, self.threads)
+
+
+@dataclass
+class EvaluateJob:
+    """Score a map against reference polygons or a reference raster."""
+
+    kind = "evaluate"
+
+    map: str
+    reference: str
+    class_field: str = ""
+    out: str = ""
+
+    def check(self) -> None:
+        """Raise TilthError where the job contradicts itself."""
+        _need(self.map, "map", "pick the map to score")
+        _need(self.reference, "reference", "pick reference polygons or a reference raster")
+
+
+@dataclass
+class InspectJob:
+    """Read an adapter's card and verify the file."""
+
+    kind = "inspect"
+
+    adapter: str
+
+    def check(self) -> None:
+        """Raise TilthError where the job contradicts itself."""
+        _need(self.adapter, "adapter", "pick an adapter file")
+
+
+@dataclass
+class DescribeJob:
+    """Tell what this engine has: versions, devices, backbones."""
+
+    kind = "describe"
+
+    def check(self) -> None:
+        """Nothing can be wrong with it."""
+
+
+JOBS: Dict[str, Type[Any]] = {
+    cls.kind: cls for cls in (TrainJob, PlanJob, PredictJob, EvaluateJob, InspectJob, DescribeJob)
+}
+
+
+def to_json(job: Any) -> Dict[str, Any]:
+    """The job as a dictionary that JSON can hold, with its kind."""
+    return {"kind": job.kind, **dataclasses.asdict(job)}
+
+
+def from_json(data: Any) -> Any:
+    """The job that a dictionary describes, checked.
+
+    Raises TilthError on an unknown kind, unknown or missing entries, wrong types, or a job that
+    contradicts itself.
+    """
+    if not isinstance(data, dict):
+        raise TilthError("job: a JSON object is expected")
+    values = dict(data)
+    kind = values.pop("kind", None)
+    if kind not in JOBS:
+        raise TilthError(f"job: unknown kind {kind!r}; known are {', '.join(sorted(JOBS))}")
+    job = _build(JOBS[kind], values, kind)
+    job.check()
+    return job
+
+
+_NESTED = {"train": TrainJob, "extent": Extent, "styles": ClassStyle}
+_TYPES: Dict[str, tuple] = {
+    "str": (str,),
+    "bool": (bool,),
+    "int": (int,),
+    "float": (int, float),
+    "Optional[int]": (int, type(None)),
+    "Optional[float]": (int, float, type(None)),
+    "List[str]": (list,),
+    "List[int]": (list,),
+}
+
+
+def _build(cls: Type[Any], values: Dict[str, Any], where: str) -> Any:
+    known = {item.name: item for item in dataclasses.fields(cls)}
+    unknown = sorted(set(values) - set(known))
+    if unknown:
+        raise TilthError(f"job {where}: unknown entry {unknown[0]!r}")
+    missing = [
+        name
+        for name, item in known.items()
+        if name not in values
+        and item.default is dataclasses.MISSING
+        and item.default_factory is dataclasses.MISSING
+    ]
+    if missing:
+        raise TilthError(f"job {where}: the entry {missing[0]!r} is missing")
+    return cls(**{name: _value(known[name], value, where) for name, value in values.items()})
+
+
+def _value(item: dataclasses.Field, value: Any, where: str) -> Any:
+    nested = _NESTED.get(item.name)
+    place = f"{where}.{item.name}"
+    if nested is not None:
+        if isinstance(value, list):
+            return [_build(nested, _object(entry, place), place) for entry in value]
+        return None if value is None else _build(nested, _object(value, place), place)
+    allowed = _TYPES[str(item.type)]
+    if not isinstance(value, allowed) or (isinstance(value, bool) and bool not in allowed):
+        raise TilthError(f"job {place}: {value!r} is not of type {item.type}")
+    if isinstance(value, list):
+        inner = str if "str" in str(item.type) else int
+        if not all(isinstance(entry, inner) for entry in value):
+            raise TilthError(f"job {place}: {value!r} is not of type {item.type}")
+    return value
+
+
+def _object(value: Any, place: str) -> Dict[str, Any]:
+    if not isinstance(value, dict):
+        raise TilthError(f"job {place}: a JSON object is expected")
+    return value
+
+
+def _need(value: Any, name: str, advice: str) -> None:
+    if not value:
+        raise TilthError(f"{name}: nothing given; {advice}")
+
+
+def _one_of(value: str, allowed: Any, name: str) -> None:
+    if value not in allowed:
+        raise TilthError(f"{name}: {value!r} is not known; choose one of {', '.join(allowed)}")
+
+
+def _check_run(device: str, threads: int) -> None:
+    if device not in DEVICES and not (device.startswith("cuda:") and device[5:].isdigit()):
+        raise TilthError(f"device: {device!r} is not known; choose auto, cpu, cuda, cuda:N or mps")
+    if threads < 0:
+        raise TilthError(f"threads: {threads} is below 0; give 0 to let Tilth choose")

@@ -1,0 +1,119 @@
+"""What all background tasks of Tilth have in common.
+
+``work`` is called in a thread of QGIS's task manager: no widget, no layer, no message box there.
+Everything that the main thread has to know leaves as a signal; Qt delivers it in the main thread.
+A task ends with exactly one of ``succeeded`` and ``failed``, then ``ended``.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+import traceback
+from contextlib import contextmanager
+from typing import Iterator, Optional, Tuple
+
+from qgis.core import Qgis, QgsMessageLog, QgsRasterBlockFeedback, QgsTask
+from qgis.PyQt.QtCore import QThreadPool, pyqtSignal
+
+from ..engine.errors import TilthError
+from ..worker.faults import WorkerError
+
+LOG_TAG = "Tilth"
+_TELL_SECONDS = 0.1
+
+
+class BaseTask(QgsTask):
+    """A task whose progress and cancel button QGIS shows."""
+
+    progressed = pyqtSignal(float, str, object)
+    """Fraction done (0 to 1), what happens now, seconds left or None."""
+    noticed = pyqtSignal(str, str)
+    """Level ("info" or "warning") and a message."""
+    succeeded = pyqtSignal(object)
+    """The result."""
+    failed = pyqtSignal(str, str, str)
+    """Kind of fault ("cancelled", "input", ...), one line for people, path of a log or ""."""
+    ended = pyqtSignal()
+    """The last word, after either."""
+
+    def __init__(self, description: str) -> None:
+        super().__init__(description, QgsTask.Flag.CanCancel)
+        self.feedback = QgsRasterBlockFeedback()
+        self._result: object = None
+        self._fault: Optional[Tuple[str, str, str]] = None
+        self._done = False
+        self._told = (0.0, "")
+        self._told_at = 0.0
+
+    def work(self) -> object:
+        """Do the work, in the thread, and return the result. Raise what went wrong."""
+        raise NotImplementedError
+
+    def wanted(self) -> bool:
+        """Whether the work should go on."""
+        return not self.isCanceled()
+
+    def tell(self, fraction: float, message: str, seconds_left: Optional[float] = None) -> None:
+        """Announce progress, from the thread; ten times a second at most."""
+        now = time.monotonic()
+        due = now - self._told_at >= _TELL_SECONDS
+        if due or message != self._told[1] or fraction >= 1.0:
+            self._told, self._told_at = (fraction, message), now
+            self.setProgress(100.0 * min(max(fraction, 0.0), 1.0))
+            self.progressed.emit(fraction, message, seconds_left)
+
+    def run(self) -> bool:
+        """Called by QGIS in the thread."""
+        try:
+            with _thread_lent():
+                self._result = self.work()
+        except WorkerError as error:
+            self._fault = (error.kind, error.message, error.log)
+        except TilthError as error:
+            kind = "input" if self.wanted() else "cancelled"
+            self._fault = (kind, str(error), "")
+        except Exception as error:  # a fault of ours; nothing may leave a thread of QGIS
+            QgsMessageLog.logMessage(traceback.format_exc(), LOG_TAG, Qgis.MessageLevel.Critical)
+            self._fault = (
+                "internal" if self.wanted() else "cancelled",
+                f"{type(error).__name__}: {error} (details are in the Tilth log of QGIS)",
+                "",
+            )
+        return self._fault is None
+
+    def finished(self, result: bool) -> None:
+        """Called by QGIS in the main thread; also for a task that was cancelled in the queue."""
+        if self._done:
+            return
+        self._done = True
+        try:
+            if result:
+                self.succeeded.emit(self._result)
+            else:
+                self.failed.emit(*(self._fault or ("cancelled", "Cancelled.", "")))
+        finally:
+            self.ended.emit()
+
+    def cancel(self) -> None:
+        """Stop as soon as possible; safe from any thread, also twice."""
+        self.feedback.cancel()
+        super().cancel()
+
+
+@contextmanager
+def _thread_lent() -> Iterator[None]:
+    """Give QGIS's thread pool another thread for as long as this one mostly waits.
+
+    Up to QGIS 3.22 at least, tasks and the rendering of the map share Qt's global pool, which
+    has one thread a core: two of our tasks would stop the map canvas of a small machine.
+    """
+    pool = QThreadPool.globalInstance()
+    if threading.current_thread() is threading.main_thread():
+        yield
+        return
+    pool.releaseThread()
+    try:
+        yield
+    finally:
+        pool.reserveThread()

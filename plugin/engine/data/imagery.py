@@ -1,0 +1,383 @@
+"""Images: windows of values and of validity, never a whole raster in memory."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import rasterio.warp
+from rasterio.crs import CRS
+from rasterio.errors import RasterioError
+from rasterio.transform import Affine
+from rasterio.windows import Window
+
+from ..errors import TilthError
+from . import scale as scales
+from .bands import Band, match, unique
+from .source import Grid, Source, open_source
+
+_SAMPLE_VALUES = 20_000_000
+
+
+class Image:
+    """A multi-band raster: one file, or with ``stack`` the bands of several on one grid.
+
+    ``width``, ``height``, ``crs`` (None where unknown), ``transform`` (pixel to map), ``count``,
+    ``bands``, ``warnings``. Reads take a lock, so threads may share it; for speed give each
+    reading thread its own (``reopen``).
+    """
+
+    def __init__(self, paths: Sequence[str], sources: list[Source], bands: Sequence[int]) -> None:
+        self.paths = list(paths)
+        self._sources = sources
+        self._grid = sources[0].grid
+        self._lock = threading.Lock()
+        self._sample: np.ndarray | None = None
+        offered = [(source, index) for source in sources for index in range(len(source.bands))]
+        named = unique([source.bands[index] for source, index in offered])
+        self.selection = list(bands) or list(range(1, len(offered) + 1))
+        if max(self.selection) > len(offered):
+            raise TilthError(
+                f"{self.name}: band {max(self.selection)} is wanted, but it has {len(offered)}: "
+                + ", ".join(band.name for band in named)
+            )
+        self.bands: list[Band] = [named[number - 1] for number in self.selection]
+        self._picks = [offered[number - 1] for number in self.selection]
+        self.warnings = [line for source in sources for line in source.warnings]
+
+    @staticmethod
+    def open(paths: Sequence[str], *, stack: bool = False, bands: Sequence[int] = ()) -> Image:
+        """Open one scene. ``bands`` are counted from 1 over the (stacked) image; empty means all.
+
+        Stacked files are brought to the grid of the finest (the first of these); where a file
+        does not reach, pixels are invalid. Raises TilthError on files that can't be used.
+        """
+        if not paths:
+            raise TilthError("images: nothing given; pick at least one image")
+        if len(paths) > 1 and not stack:
+            raise TilthError("images: several files are one image only where they are stacked")
+        sources: list[Source] = []
+        try:
+            for path in paths:
+                sources.append(open_source(str(path)))
+            finest = min(sources, key=lambda source: round(_resolution(source.grid), 6))
+            _check_stack(sources, finest)
+            sources = [source.on_grid(finest.grid) for source in sources]
+            return Image(paths, sources, bands)
+        except TilthError:
+            for source in sources:
+                source.close()
+            raise
+
+    def reopen(self) -> Image:
+        """The same image opened once more, for another thread."""
+        return Image.open(self.paths, stack=len(self.paths) > 1, bands=self.selection)
+
+    @property
+    def name(self) -> str:
+        """The file's name, for people."""
+        rest = f" and {len(self.paths) - 1} more" if len(self.paths) > 1 else ""
+        return Path(self.paths[0]).name + rest
+
+    @property
+    def width(self) -> int:
+        """Columns."""
+        return self._grid.width
+
+    @property
+    def height(self) -> int:
+        """Rows."""
+        return self._grid.height
+
+    @property
+    def crs(self) -> CRS | None:
+        """The coordinate system, None where unknown."""
+        return self._grid.crs
+
+    @property
+    def transform(self) -> Affine:
+        """From (column, row) of pixel corners to map coordinates."""
+        return self._grid.transform
+
+    @property
+    def count(self) -> int:
+        """How many bands are used."""
+        return len(self.bands)
+
+    @property
+    def georeferenced(self) -> bool:
+        """Whether the file says where it lies."""
+        return self._sources[0].georeferenced
+
+    @property
+    def resolution_m(self) -> float:
+        """Ground metres a pixel, at the image's centre; NaN without any georeference."""
+        return _resolution(self._grid) if self.georeferenced else math.nan
+
+    @property
+    def wavelengths(self) -> np.ndarray:
+        """Centre wavelengths in nm, float64 [C], NaN where unknown."""
+        return np.array(
+            [math.nan if band.wavelength_nm is None else band.wavelength_nm for band in self.bands]
+        )
+
+    @property
+    def bounds(self) -> tuple[float, float, float, float]:
+        """xmin, ymin, xmax, ymax in the image's coordinates (of a rotated one, around it)."""
+        corners = [(0, 0), (self.width, 0), (0, self.height), (self.width, self.height)]
+        xs, ys = zip(*(self.transform @ corner for corner in corners), strict=True)
+        return min(xs), min(ys), max(xs), max(ys)
+
+    @property
+    def can_have_gaps(self) -> bool:
+        """Whether some pixels may be invalid."""
+        return any(source.can_have_gaps for source in self._sources)
+
+    @property
+    def scale(self) -> scales.Scale:
+        """The recognised value scale (looks at a sample of the values)."""
+        dataset = self._sources[0].dataset
+        tags: dict[str, str] = {}
+        for source in self._sources:
+            origin = source.parents[0] if source.parents else source.dataset
+            tags.update({key.lower(): value for key, value in origin.tags().items()})
+        return scales.recognise(self._values(), dataset.dtypes[0], tags)
+
+    def read(self, window: Window, boundless: bool = True) -> tuple[np.ndarray, np.ndarray]:
+        """Values float32 [C, H, W] in the file's own units, and valid bool [H, W].
+
+        Invalid pixels (nodata, not finite, masked, transparent, outside the image) are 0 in all
+        bands. A window that reaches outside raises TilthError unless ``boundless``.
+        """
+        col, row, width, height = _integers(window)
+        values = np.zeros((self.count, height, width), np.float32)
+        valid = np.zeros((height, width), bool)
+        inside = _intersection((col, row, width, height), self.width, self.height)
+        if not boundless and inside != (col, row, width, height):
+            raise TilthError(f"{self.name}: a window reaches outside the image")
+        if inside is None:
+            return values, valid
+        c, r, w, h = inside
+        part = (slice(r - row, r - row + h), slice(c - col, c - col + w))
+        with self._lock:
+            values[:, part[0], part[1]], valid[part] = self._read_inside(Window(c, r, w, h))
+        values *= valid
+        return values, valid
+
+    def valid(self, window: Window) -> np.ndarray:
+        """Which pixels of the window are measured: bool [H, W]; reads values only if it must."""
+        if self.can_have_gaps:
+            return self.read(window)[1]
+        col, row, width, height = _integers(window)
+        columns = np.arange(col, col + width)
+        rows = np.arange(row, row + height)
+        inside_x = (columns >= 0) & (columns < self.width)
+        return ((rows >= 0) & (rows < self.height))[:, None] & inside_x[None]
+
+    def _read_inside(self, window: Window) -> tuple[np.ndarray, np.ndarray]:
+        shape = (int(window.height), int(window.width))
+        values = np.empty((self.count, *shape), np.float32)
+        valid = np.ones(shape, bool)
+        for source in self._sources:
+            places = [k for k, (owner, _) in enumerate(self._picks) if owner is source]
+            if places:
+                wanted = [self._picks[place][1] for place in places]
+                part, measured = source.read(window, wanted)
+                values[places] = part
+                valid &= measured
+        np.nan_to_num(values, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
+        return values, valid
+
+    def windows(self, size: int = 1024) -> Iterator[Window]:
+        """Windows of at most ``size`` pixels that tile the image, row by row."""
+        for row in range(0, self.height, size):
+            for col in range(0, self.width, size):
+                yield Window(col, row, min(size, self.width - col), min(size, self.height - row))
+
+    def statistics(self, max_pixels: int = 1_000_000) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and standard deviation of each band, float64 [C], over valid pixels.
+
+        From a sample spread evenly over the image; values beyond the 0.5 % at either end count as
+        the value there, so that clouds and glints don't stretch the scale. A constant band has
+        the standard deviation 1; without any valid pixel the result is 0 and 1.
+        """
+        sample = self._values(max_pixels)
+        if len(sample) == 0:
+            return np.zeros(self.count), np.ones(self.count)
+        low, high = np.percentile(sample, [0.5, 99.5], axis=0)
+        mean, std = np.empty(self.count), np.empty(self.count)
+        for band in range(self.count):
+            column = np.clip(sample[:, band].astype(np.float64), low[band], high[band])
+            if low[band] == high[band]:  # a rare signal on a constant ground still counts
+                column = sample[:, band].astype(np.float64)
+            mean[band], std[band] = column.mean(), column.std()
+        std[~(std > 1e-9 * np.maximum(np.abs(mean), 1e-3))] = 1.0
+        return mean, std
+
+    def _values(self, max_pixels: int = 1_000_000) -> np.ndarray:
+        """Valid values [N, C] from windows on an even grid; from all windows where these miss."""
+        if self._sample is not None:
+            return self._sample
+        limit = max(10_000, min(max_pixels, _SAMPLE_VALUES // self.count))
+        if self.width * self.height <= limit:
+            chosen = list(self.windows(512))
+        else:
+            chosen = self._spread(limit)
+        sample = self._collect(chosen, limit)
+        if len(sample) < 1000 and self.width * self.height > limit:
+            sample = self._collect(self.windows(512), limit)
+        self._sample = sample
+        return sample
+
+    def _spread(self, limit: int) -> list[Window]:
+        """About 64 windows, evenly spread, that hold about ``limit`` pixels together."""
+        side = max(1, int(math.sqrt(limit / 64)))
+        down = min(max(1, round(8 * math.sqrt(self.height / self.width))), 64)
+        across = max(1, 64 // down)
+        height = min(self.height, limit // (down * across * min(side, self.width)) or 1)
+        width = min(self.width, side)
+        rows = np.linspace(0, self.height - height, down).astype(int)
+        cols = np.linspace(0, self.width - width, across).astype(int)
+        return [Window(int(c), int(r), width, height) for r in rows for c in cols]
+
+    def _collect(self, windows, limit: int) -> np.ndarray:
+        parts: list[np.ndarray] = []
+        total = 0
+        for window in windows:
+            values, valid = self.read(window)
+            parts.append(values[:, valid].T)
+            total += len(parts[-1])
+            if total >= limit:
+                break
+        return np.concatenate(parts) if parts else np.zeros((0, self.count), np.float32)
+
+    def close(self) -> None:
+        """Close the files."""
+        with self._lock:
+            for source in self._sources:
+                source.close()
+
+    def __enter__(self) -> Image:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def open_images(
+    paths: Sequence[str], *, stack: bool = False, bands: Sequence[int] = ()
+) -> list[Image]:
+    """Several scenes with the same bands, or with ``stack`` one scene of several files.
+
+    The bands of the second and later scenes are brought to the order of the first. Raises
+    TilthError where a scene lacks a band of the first.
+    """
+    if stack or len(paths) <= 1:
+        return [Image.open(paths, stack=stack, bands=bands)]
+    images = [Image.open(paths[:1], bands=bands)]
+    try:
+        for path in paths[1:]:
+            images.append(open_matching([path], images[0].bands, bands=bands))
+    except TilthError:
+        for image in images:
+            image.close()
+        raise
+    return images
+
+
+def open_matching(
+    paths: Sequence[str],
+    wanted: Sequence[Band],
+    *,
+    stack: bool = False,
+    bands: Sequence[int] = (),
+) -> Image:
+    """Open a scene with its bands in the order of ``wanted``, however the file orders them.
+
+    ``bands`` (counted from 1) overrides the matching. Raises TilthError, naming both sides, where
+    a band is missing.
+    """
+    image = Image.open(paths, stack=stack, bands=bands)
+    if bands and len(bands) == len(wanted):
+        return image
+    try:
+        order = match(wanted, image.bands)
+    except TilthError as error:
+        raise TilthError(f"{image.name}: {error}") from None
+    finally:
+        image.close()
+    return Image.open(paths, stack=stack, bands=[image.selection[index] for index in order])
+
+
+def _check_stack(sources: Sequence[Source], finest: Source) -> None:
+    for source in sources:
+        if source.georeferenced != finest.georeferenced and not source.grid.same_pixels(
+            finest.grid
+        ):
+            raise TilthError(
+                f"{source.path}: it can't be stacked with {finest.path}, since only one of them "
+                "is georeferenced"
+            )
+
+
+def _integers(window: Window) -> tuple[int, int, int, int]:
+    return (
+        round(window.col_off),
+        round(window.row_off),
+        round(window.width),
+        round(window.height),
+    )
+
+
+def _intersection(
+    box: tuple[int, int, int, int], width: int, height: int
+) -> tuple[int, int, int, int] | None:
+    col, row, w, h = box
+    left, top = max(col, 0), max(row, 0)
+    right, bottom = min(col + w, width), min(row + h, height)
+    return (left, top, right - left, bottom - top) if right > left and bottom > top else None
+
+
+def _resolution(grid: Grid) -> float:
+    """Ground metres a pixel at the grid's centre."""
+    transform = grid.transform
+    nominal = math.sqrt(abs(transform.a * transform.e - transform.b * transform.d))
+    if grid.crs is None:
+        return nominal
+    if not grid.crs.is_geographic:
+        nominal *= _metres_a_unit(grid.crs)
+    ground = _ground_resolution(grid)
+    if ground is None or (not grid.crs.is_geographic and abs(ground / nominal - 1) < 0.02):
+        return nominal
+    return ground
+
+
+def _metres_a_unit(crs: CRS) -> float:
+    try:
+        return float(crs.linear_units_factor[1])
+    except (RasterioError, ValueError):
+        return 1.0
+
+
+def _ground_resolution(grid: Grid) -> float | None:
+    """From the geographic coordinates of three neighbouring pixels on the ellipsoid."""
+    col, row = grid.width / 2, grid.height / 2
+    points = [grid.transform @ (col + dc, row + dr) for dc, dr in ((0, 0), (1, 0), (0, 1))]
+    xs, ys = zip(*points, strict=True)
+    try:
+        lon, lat = rasterio.warp.transform(grid.crs, CRS.from_epsg(4326), list(xs), list(ys))
+    except RasterioError:
+        return None
+    if not all(map(math.isfinite, (*lon, *lat))):
+        return None
+    phi = math.radians(lat[0])
+    # Radii of curvature of the WGS 84 ellipsoid, along the meridian and across it.
+    squash = 1 - 0.00669437999014 * math.sin(phi) ** 2
+    north = math.radians(1) * 6378137.0 * (1 - 0.00669437999014) / squash**1.5
+    east = math.radians(1) * 6378137.0 / math.sqrt(squash) * math.cos(phi)
+    (ax, ay), (bx, by) = (((lon[k] - lon[0]) * east, (lat[k] - lat[0]) * north) for k in (1, 2))
+    area = abs(ax * by - ay * bx)
+    return math.sqrt(area) if area > 0 else None

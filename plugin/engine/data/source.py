@@ -1,0 +1,369 @@
+"""One raster file: its bands, and which of its pixels are measured at all."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import rasterio
+from rasterio.crs import CRS
+from rasterio.enums import ColorInterp, MaskFlags, Resampling
+from rasterio.errors import RasterioError
+from rasterio.transform import Affine
+from rasterio.vrt import WarpedVRT
+from rasterio.windows import Window
+
+from ..errors import TilthError
+from .bands import Band, BandFacts, recognise
+
+# No measurement is as large; what is, is a fill value that the file does not declare.
+_ABSURD = 1e15
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The pixels' place: coordinate system (None where unknown), pixel to map affine, size."""
+
+    crs: CRS | None
+    transform: Affine
+    width: int
+    height: int
+
+    def same_pixels(self, other: Grid) -> bool:
+        """Whether both grids have the same pixels, to a hundredth of a pixel."""
+        if (self.width, self.height) != (other.width, other.height):
+            return False
+        if self.crs is not None and other.crs is not None and self.crs != other.crs:
+            return False
+        across = ~self.transform @ other.transform
+        corners = [(0, 0), (self.width, 0), (0, self.height), (self.width, self.height)]
+        return all(
+            abs(x - c) < 0.01 and abs(y - r) < 0.01
+            for (c, r) in corners
+            for x, y in [across @ (c, r)]
+        )
+
+
+@dataclass
+class Source:
+    """An open raster. ``bands`` are what it offers: alpha left out, a palette as three bands.
+
+    ``read`` gives values in the file's own units. Not to be shared between threads.
+    """
+
+    path: str
+    dataset: rasterio.DatasetReader
+    grid: Grid
+    georeferenced: bool
+    bands: list[Band]
+    numbers: list[int]  # the file's band of each entry of ``bands``, counted from 1
+    alpha: int = 0
+    palette: np.ndarray | None = None  # [256, 4] uint8
+    nodata: list[float | None] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    parents: list[rasterio.DatasetReader] = field(default_factory=list)
+
+    @property
+    def can_have_gaps(self) -> bool:
+        """Whether some pixels may be invalid (no need to read values to know otherwise)."""
+        if self.alpha or self.palette is not None or self._masked:
+            return True
+        kinds = {np.dtype(name).kind for name in self.dataset.dtypes}
+        return kinds != {"u"} or any(value is not None for value in self.nodata)
+
+    @property
+    def _masked(self) -> bool:
+        return any(self._mask_of(number) for number in self.numbers)
+
+    def _mask_of(self, number: int) -> bool:
+        """Whether the band has a mask of its own, beside nodata and alpha."""
+        flags = self.dataset.mask_flag_enums[number - 1]
+        by_dataset = MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags
+        return by_dataset or not flags
+
+    def read(self, window: Window, wanted: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+        """Values float32 [C, H, W] of the ``wanted`` bands (0-based), and valid bool [H, W].
+
+        ``window`` lies inside the file. Raises TilthError where the file can't be read.
+        """
+        try:
+            if self.palette is not None:
+                return self._read_palette(window, wanted)
+            numbers = [self.numbers[index] for index in wanted]
+            raw = self.dataset.read(numbers, window=window)
+            valid = self._read_mask(window, numbers)
+        except RasterioError as error:
+            raise TilthError(
+                f"{self.path}: it can't be read: {error}; the file is damaged"
+            ) from None
+        values = raw.astype(np.float32)
+        for_each = [self.nodata[index] for index in wanted]
+        valid &= _declared_valid(raw, for_each)
+        valid &= np.all(np.isfinite(values) & (np.abs(values) < _ABSURD), axis=0)
+        return values, valid
+
+    def _read_palette(self, window: Window, wanted: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+        palette = self.palette
+        index = self.dataset.read(1, window=window)
+        colours = palette[np.clip(index, 0, 255)] if palette is not None else index
+        values = np.moveaxis(colours[..., list(wanted)], -1, 0).astype(np.float32)
+        valid = (colours[..., 3] > 0) & self._read_mask(window, [1])
+        return values, valid & _declared_valid(index[None], self.nodata[:1])
+
+    def _read_mask(self, window: Window, numbers: Sequence[int]) -> np.ndarray:
+        valid = np.ones((int(window.height), int(window.width)), bool)
+        if self.alpha:
+            valid &= self.dataset.read(self.alpha, window=window) > 0
+        masks = {number for number in numbers if self._mask_of(number)}
+        if masks and MaskFlags.per_dataset in self.dataset.mask_flag_enums[min(masks) - 1]:
+            masks = {min(masks)}
+        for number in masks:
+            valid &= self.dataset.read_masks(number, window=window) > 0
+        return valid
+
+    def on_grid(self, grid: Grid) -> Source:
+        """The same bands on another grid; where the file does not reach, pixels are invalid.
+
+        Nearest neighbour where the pixels only need a shift of whole pixels, else bilinear.
+        """
+        if self.grid.same_pixels(grid):
+            return self
+        if self.alpha == 0 and _alpha_numbers(self.dataset):
+            raise TilthError(
+                f"{self.path}: its last band is tagged as transparency but holds values, and it "
+                "has to be resampled for the stack; save it without an alpha band"
+            )
+        both = self.grid.crs and grid.crs
+        # GDAL wants some system on both sides; equal ones cancel out.
+        plane = CRS.from_epsg(3857)
+        floats = np.dtype(self.dataset.dtypes[0]).kind == "f"
+        options = {"src_nodata": float("nan")} if floats and self.dataset.nodata is None else {}
+        warped = WarpedVRT(
+            self.dataset,
+            src_crs=self.grid.crs if both else plane,
+            src_transform=None if both else self.grid.transform,
+            crs=grid.crs if both else plane,
+            transform=grid.transform,
+            width=grid.width,
+            height=grid.height,
+            add_alpha=self.alpha == 0,
+            resampling=self._resampling(grid),
+            **options,
+        )
+        alpha = self.alpha or warped.count
+        return Source(
+            **{**self.__dict__, "dataset": warped, "grid": grid, "alpha": alpha},
+        ).with_parent(self.dataset)
+
+    def with_parent(self, parent: rasterio.DatasetReader) -> Source:
+        """Remember a dataset that ``dataset`` reads from, so that closing closes it too."""
+        self.parents = [*self.parents, parent]
+        return self
+
+    def _resampling(self, grid: Grid) -> Resampling:
+        across = ~self.grid.transform @ grid.transform
+        shift = (across.c, across.f)
+        whole = all(abs(value - round(value)) < 0.01 for value in shift)
+        unit = all(
+            abs(a - b) < 1e-6 for a, b in zip(across[:6], (1, 0, 0, 0, 1, 0)) if a not in shift
+        )
+        same_crs = self.grid.crs == grid.crs or not (self.grid.crs and grid.crs)
+        if self.palette is not None or (same_crs and whole and unit):
+            return Resampling.nearest
+        return Resampling.bilinear
+
+    def close(self) -> None:
+        """Close the file."""
+        for dataset in (self.dataset, *reversed(self.parents)):
+            dataset.close()
+
+
+def open_source(path: str) -> Source:
+    """Open a raster file. Raises TilthError where it is missing, damaged, empty or complex."""
+    dataset = _open(path)
+    _check_bands(path, dataset)
+    warnings: list[str] = []
+    parents: list[rasterio.DatasetReader] = []
+    points, points_crs = dataset.gcps
+    if points and dataset.transform == Affine.identity():
+        parents.append(dataset)
+        alpha_there = bool(_alpha_numbers(dataset))
+        dataset = WarpedVRT(
+            dataset,
+            src_crs=points_crs,
+            crs=points_crs,
+            resampling=Resampling.bilinear,
+            add_alpha=not alpha_there,
+        )
+    grid, georeferenced = _grid(dataset)
+    if not georeferenced:
+        warnings.append(f"{path}: it has no georeference; its pixels are taken as coordinates")
+    elif grid.crs is None:
+        warnings.append(
+            f"{path}: it has no coordinate system; the labels are taken to be in the "
+            "image's coordinates"
+        )
+    palette = _palette(dataset)
+    alpha = _alpha(dataset, warnings, path)
+    if palette is not None:
+        bands = [Band("Red", 660.0), Band("Green", 560.0), Band("Blue", 485.0)]
+        numbers = [1, 1, 1]
+    else:
+        numbers = [number for number in dataset.indexes if number != alpha]
+        bands = _bands(dataset, numbers, path)
+    nodata = [dataset.nodatavals[number - 1] for number in numbers]
+    return Source(
+        path,
+        dataset,
+        grid,
+        georeferenced,
+        bands,
+        numbers,
+        alpha,
+        palette,
+        nodata,
+        warnings,
+        parents,
+    )
+
+
+def _open(path: str) -> rasterio.DatasetReader:
+    try:
+        return rasterio.open(path)
+    except RasterioError as error:
+        if "://" not in path and not path.startswith("/vsi") and not Path(path).exists():
+            raise TilthError(f"{path}: the image does not exist; check the path") from None
+        reason = str(error).replace(path, "").strip(" :'")
+        raise TilthError(
+            f"{path}: it can't be opened as an image ({reason}); give a raster that GDAL reads"
+        ) from None
+
+
+def _check_bands(path: str, dataset: rasterio.DatasetReader) -> None:
+    if dataset.count == 0:
+        parts = ", ".join(dataset.subdatasets[:5]) or "none"
+        dataset.close()
+        raise TilthError(f"{path}: it holds no bands itself; give one of its parts: {parts}")
+    complex_bands = [name for name in dataset.dtypes if "complex" in name]
+    if complex_bands:
+        dataset.close()
+        raise TilthError(
+            f"{path}: its values are complex numbers ({complex_bands[0]}); make an image of their "
+            "amplitude or intensity first"
+        )
+
+
+def _grid(dataset: rasterio.DatasetReader) -> tuple[Grid, bool]:
+    transform = dataset.transform
+    georeferenced = transform != Affine.identity()
+    if not georeferenced:
+        # Where QGIS shows such an image: x to the right from 0, y downwards to minus the height.
+        transform = Affine(1, 0, 0, 0, -1, 0)
+    crs = dataset.crs if dataset.crs else None
+    return Grid(crs, transform, dataset.width, dataset.height), georeferenced
+
+
+def _palette(dataset: rasterio.DatasetReader) -> np.ndarray | None:
+    """The colour table [256, 4] of a one-band palette image."""
+    if dataset.colorinterp[0] != ColorInterp.palette or dataset.dtypes[0] != "uint8":
+        return None
+    try:
+        entries = dataset.colormap(1)
+    except ValueError:
+        return None
+    table = np.zeros((256, 4), np.uint8)
+    for value, colour in entries.items():
+        if 0 <= value <= 255:
+            table[value] = colour
+    return table
+
+
+def _alpha_numbers(dataset: rasterio.DatasetReader) -> list[int]:
+    return [
+        number
+        for number, colour in zip(dataset.indexes, dataset.colorinterp, strict=True)
+        if colour == ColorInterp.alpha
+    ]
+
+
+def _alpha(dataset: rasterio.DatasetReader, warnings: list[str], path: str) -> int:
+    """The number of the band that is really transparency, or 0.
+
+    GDAL tags the fourth of four byte bands as alpha unless told otherwise, so many red, green,
+    blue, near-infrared images carry the tag: a band that is neither clear nor opaque over most of
+    the image is no transparency.
+    """
+    tagged = _alpha_numbers(dataset)
+    if not tagged or dataset.count == 1:
+        return 0
+    number = tagged[-1]
+    text = (dataset.descriptions[number - 1] or "").lower()
+    if isinstance(dataset, WarpedVRT):
+        return number
+    shape = (min(256, dataset.height), min(256, dataset.width))
+    values = dataset.read(number, out_shape=shape)
+    full = {"uint8": 255, "uint16": 65535}.get(dataset.dtypes[number - 1], values.max(initial=1))
+    extreme = np.mean((values == 0) | (values >= full))
+    if extreme >= 0.5 and not any(word in text for word in ("nir", "infrared")):
+        return number
+    warnings.append(f"{path}: band {number} is tagged as transparency but is used as a band")
+    return 0
+
+
+def _bands(dataset: rasterio.DatasetReader, numbers: Sequence[int], path: str) -> list[Band]:
+    facts = []
+    for number in numbers:
+        tags = _lower(dataset.tags(number))
+        for domain in ("IMAGERY", "ENVI"):
+            tags.update(_lower(dataset.tags(number, ns=domain)))
+        facts.append(
+            BandFacts(
+                dataset.descriptions[number - 1] or "",
+                tags,
+                dataset.colorinterp[number - 1].name.lower(),
+            )
+        )
+    tags = {**_lower(dataset.tags()), **_lower(dataset.tags(ns="ENVI"))}
+    dtype = dataset.dtypes[numbers[0] - 1]
+    return recognise(facts, path=path, dtype=dtype, tags=tags)
+
+
+def _lower(tags: dict[str, str]) -> dict[str, str]:
+    return {key.lower(): value for key, value in tags.items()}
+
+
+def _declared_valid(raw: np.ndarray, nodata: Sequence[float | None]) -> np.ndarray:
+    """Valid by the declared nodata values: raw [C, H, W] to bool [H, W].
+
+    A pixel is invalid where any band is nodata. Where the value also occurs as a measurement
+    (0, or 255 in bytes), only where all bands are: a shadow that is 0 in one band is no gap.
+    """
+    gap_any = np.zeros(raw.shape[1:], bool)
+    gap_all = np.ones(raw.shape[1:], bool)
+    ambiguous = 0
+    for band, value in zip(raw, nodata, strict=True):
+        if value is None:
+            continue
+        hit = _equals(band, value)
+        if raw.dtype.kind in "iu" and (value == 0 or (raw.dtype == np.uint8 and value == 255)):
+            ambiguous += 1
+            gap_all &= hit
+        else:
+            gap_any |= hit
+    if ambiguous == len(nodata) and ambiguous:
+        gap_any |= gap_all
+    return ~gap_any
+
+
+def _equals(band: np.ndarray, value: float) -> np.ndarray:
+    if np.isnan(value):
+        return np.isnan(band) if band.dtype.kind == "f" else np.zeros(band.shape, bool)
+    if band.dtype.kind in "iu":
+        info = np.iinfo(band.dtype)
+        if not (info.min <= value <= info.max) or value != int(value):
+            return np.zeros(band.shape, bool)
+        return band == band.dtype.type(int(value))
+    # Files round their nodata value: -3.4e38 stands for the smallest float.
+    return np.isclose(band, value, rtol=1e-5, atol=0)

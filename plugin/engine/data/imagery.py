@@ -17,7 +17,7 @@ from rasterio.windows import Window
 from ..errors import TilthError
 from . import scale as scales
 from .bands import Band, match, unique
-from .source import Grid, Source, open_source
+from .source import Grid, Source, apply, open_source
 
 _SAMPLE_VALUES = 20_000_000
 
@@ -128,7 +128,7 @@ class Image:
     def bounds(self) -> tuple[float, float, float, float]:
         """xmin, ymin, xmax, ymax in the image's coordinates (of a rotated one, around it)."""
         corners = [(0, 0), (self.width, 0), (0, self.height), (self.width, self.height)]
-        xs, ys = zip(*(self.transform @ corner for corner in corners), strict=True)
+        xs, ys = zip(*(apply(self.transform, *corner) for corner in corners), strict=True)
         return min(xs), min(ys), max(xs), max(ys)
 
     @property
@@ -365,7 +365,7 @@ def _metres_a_unit(crs: CRS) -> float:
 def _ground_resolution(grid: Grid) -> float | None:
     """From the geographic coordinates of three neighbouring pixels on the ellipsoid."""
     col, row = grid.width / 2, grid.height / 2
-    points = [grid.transform @ (col + dc, row + dr) for dc, dr in ((0, 0), (1, 0), (0, 1))]
+    points = [apply(grid.transform, col + x, row + y) for x, y in ((0, 0), (1, 0), (0, 1))]
     xs, ys = zip(*points, strict=True)
     try:
         lon, lat = rasterio.warp.transform(grid.crs, CRS.from_epsg(4326), list(xs), list(ys))

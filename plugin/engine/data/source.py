@@ -22,6 +22,24 @@ from .bands import Band, BandFacts, recognise
 _ABSURD = 1e15
 
 
+def apply(transform: Affine, x: float, y: float) -> tuple[float, float]:
+    """The point moved by an affine (whose operators differ between versions of its library)."""
+    a, b, c, d, e, f = transform[:6]
+    return a * x + b * y + c, d * x + e * y + f
+
+
+def compose(outer: Affine, inner: Affine) -> Affine:
+    """The affine that does ``inner`` first, then ``outer``."""
+    return Affine(
+        outer.a * inner.a + outer.b * inner.d,
+        outer.a * inner.b + outer.b * inner.e,
+        outer.a * inner.c + outer.b * inner.f + outer.c,
+        outer.d * inner.a + outer.e * inner.d,
+        outer.d * inner.b + outer.e * inner.e,
+        outer.d * inner.c + outer.e * inner.f + outer.f,
+    )
+
+
 @dataclass(frozen=True)
 class Grid:
     """The pixels' place: coordinate system (None where unknown), pixel to map affine, size."""
@@ -37,13 +55,10 @@ class Grid:
             return False
         if self.crs is not None and other.crs is not None and self.crs != other.crs:
             return False
-        across = ~self.transform @ other.transform
+        across = compose(~self.transform, other.transform)
         corners = [(0, 0), (self.width, 0), (0, self.height), (self.width, self.height)]
-        return all(
-            abs(x - c) < 0.01 and abs(y - r) < 0.01
-            for (c, r) in corners
-            for x, y in [across @ (c, r)]
-        )
+        moved = [(corner, apply(across, *corner)) for corner in corners]
+        return all(abs(x - c) < 0.01 and abs(y - r) < 0.01 for (c, r), (x, y) in moved)
 
 
 @dataclass
@@ -95,9 +110,7 @@ class Source:
             raw = self.dataset.read(numbers, window=window)
             valid = self._read_mask(window, numbers)
         except RasterioError as error:
-            raise TilthError(
-                f"{self.path}: it can't be read: {error}; the file is damaged"
-            ) from None
+            raise TilthError(f"{self.path}: the file is damaged: {error}") from None
         values = raw.astype(np.float32)
         for_each = [self.nodata[index] for index in wanted]
         valid &= _declared_valid(raw, for_each)
@@ -163,11 +176,13 @@ class Source:
         return self
 
     def _resampling(self, grid: Grid) -> Resampling:
-        across = ~self.grid.transform @ grid.transform
-        shift = (across.c, across.f)
-        whole = all(abs(value - round(value)) < 0.01 for value in shift)
+        across = compose(~self.grid.transform, grid.transform)
+        whole = all(abs(value - round(value)) < 0.01 for value in (across.c, across.f))
         unit = all(
-            abs(a - b) < 1e-6 for a, b in zip(across[:6], (1, 0, 0, 0, 1, 0)) if a not in shift
+            abs(value - one) < 1e-6
+            for value, one in zip(
+                (across.a, across.b, across.d, across.e), (1, 0, 0, 1), strict=True
+            )
         )
         same_crs = self.grid.crs == grid.crs or not (self.grid.crs and grid.crs)
         if self.palette is not None or (same_crs and whole and unit):

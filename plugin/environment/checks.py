@@ -1,0 +1,70 @@
+"""What must hold before anything is made, and before anything is deleted."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+from typing import Optional
+
+from .faults import EnvironmentError_
+from .state import gigabytes_needed
+
+LONGEST_INSIDE = 150  # of the files that PyTorch installs (measured: 126), and room for more
+
+
+def check_room(target: Path, needed: Optional[float] = None) -> None:
+    """Say so before hours of downloading where the disk is too full."""
+    needed = gigabytes_needed() if needed is None else needed
+    folder = target
+    while not folder.exists():
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free / 1e9
+    if free < needed:
+        raise EnvironmentError_(
+            f"The disk of {folder} has {free:.1f} GB free and the environment needs {needed:.1f}: "
+            "make room, or set TILTH_HOME to a folder on another disk."
+        )
+
+
+def check_path_length(target: Path, platform: str = sys.platform) -> None:
+    """Windows' limit of 260 characters, unless the machine has lifted it."""
+    longest = len(str(target)) + len(r"\Lib\site-packages" "\\") + LONGEST_INSIDE
+    if platform == "win32" and longest >= 260 and not _long_paths_enabled():
+        raise EnvironmentError_(
+            f"{target} is too long a path for Windows: set TILTH_HOME to a shorter one, such as "
+            r"C:\tilth, or enable long paths in Windows."
+        )
+
+
+def _long_paths_enabled() -> bool:
+    if sys.platform != "win32":
+        return False
+    import winreg
+
+    key = r"SYSTEM\CurrentControlSet\Control\FileSystem"
+    try:
+        with winreg.OpenKey(winreg.HKEY_LOCAL_MACHINE, key) as opened:
+            return winreg.QueryValueEx(opened, "LongPathsEnabled")[0] == 1
+    except OSError:
+        return False
+
+
+def refuse_others(target: Path) -> None:
+    """Never delete or fill a folder that is not an environment."""
+    if not target.exists():
+        return
+    if not target.is_dir() or (any(target.iterdir()) and not (target / "pyvenv.cfg").is_file()):
+        raise EnvironmentError_(
+            f"{target} is not a Python environment: it was left as it is. Move it away or choose "
+            "another folder with TILTH_HOME."
+        )
+
+
+def delete(folder: Path) -> None:
+    try:
+        shutil.rmtree(folder)
+    except OSError as error:
+        raise EnvironmentError_(
+            f"{folder} could not be removed ({error}): close what uses it, then try again."
+        ) from error

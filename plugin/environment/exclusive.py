@@ -1,0 +1,65 @@
+"""One maker of an environment at a time, also across QGIS windows.
+
+A lock of the operating system on an open file: it goes with its holder, so that a killed QGIS
+leaves no stale lock behind.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Callable, Iterator
+
+from .faults import EnvironmentCancelled
+
+_BUSY = {errno.EACCES, errno.EAGAIN, errno.EDEADLK}
+_POLL_SECONDS = 0.2
+_LOCKED_BYTE = 1 << 30  # far behind the text, which others may then read on Windows too
+
+
+@contextmanager
+def exclusive(
+    path: Path, is_cancelled: Callable[[], bool], on_wait: Callable[[str], None]
+) -> Iterator[int]:
+    """Hold ``path`` locked; wait for another holder, told once. Yields the file descriptor."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        told = False
+        while not _try_lock(descriptor):
+            if is_cancelled():
+                raise EnvironmentCancelled("Stopped.")
+            if not told:
+                told = True
+                holder = path.read_text(encoding="utf-8").strip() or "unknown"
+                on_wait(f"Another Tilth (process {holder}) is making the environment: waiting")
+            time.sleep(_POLL_SECONDS)
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, str(os.getpid()).encode("ascii"))
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _try_lock(descriptor: int) -> bool:
+    """True when the lock is ours, or where the file system knows no locks."""
+    try:
+        if sys.platform == "win32":
+            import msvcrt
+
+            os.lseek(descriptor, _LOCKED_BYTE, os.SEEK_SET)
+            try:
+                msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+            finally:
+                os.lseek(descriptor, 0, os.SEEK_SET)
+        else:
+            import fcntl
+
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        return error.errno not in _BUSY
+    return True

@@ -1,0 +1,47 @@
+"""Where Tilth keeps what it makes: the environment, uv, the logs."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+from pathlib import Path
+from typing import Mapping, Optional
+
+FOLDER = Path(__file__).resolve().parent
+REQUIREMENTS = FOLDER / "requirements.lock"
+
+
+def home(environ: Optional[Mapping[str, str]] = None, platform: str = sys.platform) -> Path:
+    """``TILTH_HOME``, or ``tilth`` in the platform's user-data folder."""
+    environ = os.environ if environ is None else environ
+    chosen = environ.get("TILTH_HOME", "").strip()
+    if chosen:
+        return Path(chosen).expanduser().absolute()
+    user = Path.home()
+    if platform == "win32":
+        return Path(environ.get("LOCALAPPDATA") or user / "AppData" / "Local") / "tilth"
+    if platform == "darwin":
+        return user / "Library" / "Application Support" / "tilth"
+    return Path(environ.get("XDG_DATA_HOME") or user / ".local" / "share") / "tilth"
+
+
+def environment_folder() -> Path:
+    """The managed environment: the one that the dock's button makes."""
+    return home() / "environment"
+
+
+def python_of(target: Path, platform: str = sys.platform) -> Path:
+    """The interpreter of the environment at ``target``."""
+    return target / "Scripts" / "python.exe" if platform == "win32" else target / "bin" / "python"
+
+
+def log_file() -> Path:
+    """What uv said, for the post-mortem."""
+    return home() / "logs" / "environment.log"
+
+
+def lock_file(target: Path) -> Path:
+    """The file that two makers of one environment compete for; never inside the environment."""
+    key = hashlib.sha256(os.path.normcase(str(target.absolute())).encode("utf-8")).hexdigest()
+    return home() / "locks" / f"environment-{key[:12]}.lock"

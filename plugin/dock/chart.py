@@ -1,0 +1,152 @@
+"""The live chart of a training: the loss falls on the left axis, the score climbs on the right."""
+
+from __future__ import annotations
+
+from typing import Any, Dict, List, Optional, Tuple
+
+from qgis.PyQt.QtCore import QPointF, QRectF, QSize, Qt
+from qgis.PyQt.QtGui import QColor, QPainter, QPalette, QPen, QPolygonF
+from qgis.PyQt.QtWidgets import QSizePolicy, QWidget
+
+LOSS = QColor("#d95f02")
+SCORE = QColor("#2f7fc1")
+Points = List[Tuple[int, float]]
+
+
+class LearningChart(QWidget):
+    """Training loss and validation score by epoch."""
+
+    def __init__(self, parent: Optional[QWidget] = None) -> None:
+        super().__init__(parent)
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        self._loss: Points = []
+        self._score: Points = []
+        self._epochs = 0
+
+    def sizeHint(self) -> QSize:  # noqa: N802 (Qt's name)
+        return QSize(320, 170)
+
+    def clear(self) -> None:
+        """Forget the last training."""
+        self._loss, self._score, self._epochs = [], [], 0
+        self.update()
+
+    def add(self, epoch: int, epochs: int, values: Dict[str, Any]) -> None:
+        """One epoch's figures; those that are missing are left out."""
+        self._epochs = epochs or 0
+        for key, points in (("train_loss", self._loss), ("validation_score", self._score)):
+            value = values.get(key)
+            if isinstance(value, (int, float)):
+                points.append((epoch, float(value)))
+        self.update()
+
+    def points(self) -> Tuple[Points, Points]:
+        """The loss's and the score's points so far."""
+        return list(self._loss), list(self._score)
+
+    def paintEvent(self, event: Any) -> None:  # noqa: N802 (Qt's name)
+        painter = QPainter(self)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        font = self.font()
+        if font.pointSizeF() > 0:
+            font.setPointSizeF(font.pointSizeF() * 0.88)
+        painter.setFont(font)
+        line = painter.fontMetrics().height()
+        area = QRectF(34, line + 8, self.width() - 34 - 30, self.height() - 2 * line - 16)
+        if not self._loss and not self._score:
+            self._draw_empty(painter)
+        else:
+            self._draw_axes(painter, area)
+            self._draw_line(painter, area, self._loss, self._top(), LOSS)
+            self._draw_line(painter, area, self._score, 1.0, SCORE)
+            self._draw_legend(painter, area)
+        painter.end()
+
+    def _ink(self, alpha: int) -> QColor:
+        colour = QColor(self.palette().color(QPalette.ColorRole.WindowText))
+        colour.setAlpha(alpha)
+        return colour
+
+    def _top(self) -> float:
+        return _round_up(max((value for _, value in self._loss), default=1.0))
+
+    def _last_epoch(self) -> int:
+        seen = [epoch for epoch, _ in self._loss + self._score]
+        return max([2, *seen])
+
+    def _draw_empty(self, painter: QPainter) -> None:
+        painter.setPen(self._ink(120))
+        painter.drawText(
+            self.rect().adjusted(12, 0, -12, 0),
+            int(Qt.AlignmentFlag.AlignCenter | Qt.TextFlag.TextWordWrap),
+            self.tr("The loss and the score on held-out labels appear here, epoch by epoch."),
+        )
+
+    def _draw_axes(self, painter: QPainter, area: QRectF) -> None:
+        top, height = self._top(), painter.fontMetrics().height()
+        left = int(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+        right = int(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
+        for step in range(5):
+            share = step / 4
+            y = area.bottom() - share * area.height()
+            painter.setPen(QPen(self._ink(70 if step == 0 else 28), 1))
+            painter.drawLine(QPointF(area.left(), y), QPointF(area.right(), y))
+            if step % 2 == 0:
+                painter.setPen(self._ink(170))
+                box = QRectF(0, y - height / 2, area.left() - 5, height)
+                painter.drawText(box, left, _short(top * share))
+                box = QRectF(area.right() + 5, y - height / 2, 28, height)
+                painter.drawText(box, right, f"{share:.1f}")
+        painter.setPen(self._ink(170))
+        below = QRectF(area.left(), area.bottom() + 3, area.width(), height)
+        painter.drawText(below, int(Qt.AlignmentFlag.AlignLeft), "1")
+        painter.drawText(below, int(Qt.AlignmentFlag.AlignHCenter), self.tr("epoch"))
+        painter.drawText(below, int(Qt.AlignmentFlag.AlignRight), str(self._last_epoch()))
+
+    def _draw_line(
+        self, painter: QPainter, area: QRectF, points: Points, top: float, colour: QColor
+    ) -> None:
+        if not points:
+            return
+        span = self._last_epoch() - 1
+        dots = QPolygonF()
+        for epoch, value in points:
+            share = min(1.0, max(0.0, value / top))
+            x = area.left() + (epoch - 1) / span * area.width()
+            dots.append(QPointF(x, area.bottom() - share * area.height()))
+        painter.setPen(QPen(colour, 2, Qt.PenStyle.SolidLine, Qt.PenCapStyle.RoundCap))
+        painter.drawPolyline(dots)
+        painter.setPen(Qt.PenStyle.NoPen)
+        painter.setBrush(colour)
+        painter.drawEllipse(dots[len(points) - 1], 3, 3)
+
+    def _draw_legend(self, painter: QPainter, area: QRectF) -> None:
+        metrics = painter.fontMetrics()
+        entries = [(LOSS, self.tr("Training loss"), self._loss, area.left())]
+        score = self.tr("Score, held out")
+        entries.append((SCORE, score, self._score, area.left() + area.width() / 2))
+        for colour, text, points, x in entries:
+            if not points:
+                continue
+            painter.setPen(QPen(colour, 3))
+            y = 2 + metrics.height() / 2
+            painter.drawLine(QPointF(x, y), QPointF(x + 12, y))
+            painter.setPen(self._ink(220))
+            words = f"{text} {points[-1][1]:.2f}"
+            painter.drawText(QPointF(x + 17, y + metrics.ascent() / 2 - 1), words)
+
+
+def _round_up(value: float) -> float:
+    """The next number that reads well on an axis."""
+    if value <= 0:
+        return 1.0
+    scale = 1.0
+    while value / scale > 10:
+        scale *= 10
+    while value / scale <= 1:
+        scale /= 10
+    return next(step * scale for step in (1, 1.5, 2, 3, 4, 5, 6, 8, 10) if value <= step * scale)
+
+
+def _short(value: float) -> str:
+    return f"{value:.3g}"

@@ -1,0 +1,169 @@
+"""The Labels page: which images, which labels, and what classes they hold."""
+
+from __future__ import annotations
+
+from typing import Any, Dict, List, Optional
+
+from qgis.core import Qgis, QgsFieldProxyModel, QgsMapLayerProxyModel, QgsProject
+from qgis.PyQt.QtCore import QTimer, pyqtSignal
+from qgis.PyQt.QtWidgets import QWidget
+
+from . import class_table, icons, label_checks, settings
+from .choices import LabelChoice
+from .class_scan import ClassCount
+from .connections import Connections
+from .image_list import ImageList
+from .label_watch import LabelWatch
+from .notice import Notice
+from .session import Session
+from .ui_file import load, make_quiet
+
+
+class LabelsPage(QWidget):
+    """Chooses; what is chosen is read with ``choice``."""
+
+    changed = pyqtSignal()
+
+    def __init__(self, session: Session, parent: Optional[QWidget] = None) -> None:
+        super().__init__(parent)
+        load("labels", self)
+        self.session = session
+        self.count: Optional[ClassCount] = None
+        self._colours: Dict[str, str] = {}
+        self._plan_warnings: List[str] = []
+        self.images = ImageList(self)
+        self.imagesHolder.addWidget(self.images)
+        self.notice = Notice(self, closable=False)
+        self.noticeHolder.addWidget(self.notice)
+        self.watch = LabelWatch(session, self)
+        self._set_up_inputs()
+        class_table.prepare(self.classTable, [self.tr("Class"), self.tr("Polygons")])
+        make_quiet(self.classHint)
+        self._connect()
+        self._layer_changed()
+
+    def choice(self) -> LabelChoice:
+        """What is chosen now."""
+        return LabelChoice(
+            images=self.images.layers(),
+            stack=self.images.stack(),
+            polygons=self.polygonsRadio.isChecked(),
+            layer=self.layerCombo.currentLayer(),
+            class_field=self.fieldCombo.currentField(),
+            only_selected=self.selectedCheck.isEnabled() and self.selectedCheck.isChecked(),
+            area=self.areaCombo.currentLayer(),
+            raster=self.rasterCombo.currentLayer(),
+        )
+
+    def show_plan(self, plan: Dict[str, Any]) -> None:
+        """The engine looked at the labels: its colours and warnings."""
+        self._plan_warnings = [str(text) for text in plan.get("warnings") or []]
+        for entry in plan.get("classes") or []:
+            self._colours[str(entry.get("value", ""))] = str(entry.get("colour", ""))
+            self._colours[str(entry.get("name", ""))] = str(entry.get("colour", ""))
+        self._show_classes()
+
+    def shut_down(self) -> None:
+        """Let go of everything outside."""
+        self._outside.clear()
+        self.images.shut_down()
+        self.watch.shut_down()
+        self._timer.stop()
+
+    def _set_up_inputs(self) -> None:
+        polygons = QgsMapLayerProxyModel.Filter.PolygonLayer
+        self.layerCombo.setFilters(QgsMapLayerProxyModel.Filters(polygons))
+        self.areaCombo.setFilters(QgsMapLayerProxyModel.Filters(polygons))
+        self.areaCombo.setAllowEmptyLayer(True)
+        self.areaCombo.setLayer(None)
+        raster = QgsMapLayerProxyModel.Filter.RasterLayer
+        self.rasterCombo.setFilters(QgsMapLayerProxyModel.Filters(raster))
+        self.fieldCombo.setFilters(QgsFieldProxyModel.Filters(QgsFieldProxyModel.Filter.AllTypes))
+        self.newLayerButton.setIcon(icons.theme("mActionNewVectorLayer.svg"))
+        self.newLayerButton.setToolTip(self.tr("New label layer…"))
+        self._timer = QTimer(self)
+        self._timer.setSingleShot(True)
+        self._timer.setInterval(300)
+        self._timer.timeout.connect(self._scan)
+
+    def _connect(self) -> None:
+        self.layerCombo.layerChanged.connect(self._layer_changed)
+        self.fieldCombo.fieldChanged.connect(self._field_changed)
+        self.selectedCheck.toggled.connect(self._touched)
+        self.areaCombo.layerChanged.connect(self._touched)
+        self.rasterCombo.layerChanged.connect(self._touched)
+        self.polygonsRadio.toggled.connect(self._source_changed)
+        self.images.changed.connect(self._touched)
+        self.newLayerButton.clicked.connect(self._new_layer)
+        self.watch.edited.connect(self._touched)
+        self.watch.selection_changed.connect(self._selection_changed)
+        self.watch.counted.connect(self._counted)
+        self._outside = Connections()
+        self._outside.add(QgsProject.instance().crsChanged, self._touched)
+
+    def _layer_changed(self, _layer: object = None) -> None:
+        layer = self.layerCombo.currentLayer()
+        self.fieldCombo.setLayer(layer)
+        if layer is not None:
+            field = label_checks.guess_field(layer, settings.text("labels/field"))
+            self.fieldCombo.setField(field)
+        self._colours = {}
+        self.watch.set_layer(layer)
+        self._selection_changed()
+
+    def _field_changed(self, field: str) -> None:
+        self._colours = {}
+        if field and self.fieldCombo.hasFocus():
+            settings.keep("labels/field", field)
+        self._touched()
+
+    def _selection_changed(self) -> None:
+        layer = self.layerCombo.currentLayer()
+        selected = layer.selectedFeatureCount() if layer is not None else 0
+        self.selectedCheck.setEnabled(selected > 0)
+        words = self.tr("Only selected features")
+        self.selectedCheck.setText(f"{words} ({selected})" if selected else words)
+        self._touched()
+
+    def _source_changed(self, polygons: bool) -> None:
+        self.sourceStack.setCurrentIndex(0 if polygons else 1)
+        self._touched()
+
+    def _touched(self, *_: object) -> None:
+        """Something was chosen: count the classes again, once the user pauses."""
+        self._plan_warnings = []
+        self.count = None
+        self._timer.start()
+        self._show_classes()
+        self.changed.emit()
+
+    def _scan(self) -> None:
+        choice = self.choice()
+        if choice.polygons and choice.layer is not None and choice.class_field:
+            self.watch.count(choice.class_field, choice.only_selected)
+
+    def _counted(self, count: ClassCount) -> None:
+        self.count = count
+        layer, field = self.layerCombo.currentLayer(), self.fieldCombo.currentField()
+        if layer is not None:
+            self._colours = {**label_checks.colours(layer, field), **self._colours}
+        self._show_classes()
+
+    def _show_classes(self) -> None:
+        choice = self.choice()
+        rows = label_checks.rows(self.count, self._colours) if choice.polygons else []
+        class_table.fill(self.classTable, rows)
+        hint = "" if rows else label_checks.hint(choice, self.count)
+        self.classHint.setText(hint)
+        self.classHint.setVisible(bool(hint))
+        warnings = label_checks.warnings(choice, self.count)
+        warnings += [text for text in self._plan_warnings if text not in warnings]
+        if warnings:
+            self.notice.show_text("\n".join(warnings), Qgis.MessageLevel.Warning)
+        else:
+            self.notice.clear()
+
+    def _new_layer(self) -> None:
+        layer = self.session.new_label_layer(self.images.layers())
+        if layer is not None:
+            self.layerCombo.setLayer(layer)

@@ -1,0 +1,111 @@
+"""A message on a page: what happened, in its colour, with a button for what to do about it."""
+
+from __future__ import annotations
+
+from typing import Callable, Optional
+
+from qgis.core import Qgis
+from qgis.PyQt.QtCore import QSize, Qt
+from qgis.PyQt.QtGui import QColor, QPalette
+from qgis.PyQt.QtWidgets import (
+    QFrame,
+    QHBoxLayout,
+    QLabel,
+    QPushButton,
+    QSizePolicy,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from . import icons
+
+LOOKS = {
+    Qgis.MessageLevel.Info: ("mIconInfo.svg", "#4a90d9"),
+    Qgis.MessageLevel.Warning: ("mIconWarning.svg", "#e0a100"),
+    Qgis.MessageLevel.Critical: ("mIconCritical.svg", "#d9534f"),
+    Qgis.MessageLevel.Success: ("mIconSuccess.svg", "#3f9d52"),
+}
+
+
+def tint(frame: QFrame, colour: str) -> None:
+    """Colour a frame so lightly that text of either theme stays readable on it."""
+    red, green, blue, _ = QColor(colour).getRgb()
+    name = frame.objectName()
+    frame.setStyleSheet(
+        f"#{name} {{ background: rgba({red},{green},{blue},40);"
+        f" border: 1px solid rgba({red},{green},{blue},130); border-radius: 4px; }}"
+    )
+
+
+class Notice(QFrame):
+    """Hidden until it has something to say."""
+
+    def __init__(self, parent: Optional[QWidget] = None, closable: bool = True) -> None:
+        super().__init__(parent)
+        self.setObjectName("Notice")
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Minimum)
+        self.icon = QLabel(self)
+        self.label = QLabel(self)
+        self.label.setWordWrap(True)
+        self.label.setTextFormat(Qt.TextFormat.PlainText)
+        self.label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self.label.setForegroundRole(QPalette.ColorRole.WindowText)
+        self.button = QPushButton(self)
+        self.button.hide()
+        self.close_button = QToolButton(self)
+        self.close_button.setAutoRaise(True)
+        self.close_button.setIcon(icons.theme("mIconClose.svg"))
+        self.close_button.setIconSize(QSize(12, 12))
+        self.close_button.setToolTip(self.tr("Close this message"))
+        self.close_button.clicked.connect(self.clear)
+        self.close_button.setVisible(closable)
+        self._action: Optional[Callable[[], None]] = None
+        self.button.clicked.connect(self._act)
+        self._lay_out()
+        self.hide()
+
+    def _lay_out(self) -> None:
+        body = QVBoxLayout()
+        body.setSpacing(6)
+        body.addWidget(self.label)
+        body.addWidget(self.button, 0, Qt.AlignmentFlag.AlignLeft)
+        row = QHBoxLayout(self)
+        row.setContentsMargins(8, 6, 4, 6)
+        row.setSpacing(6)
+        row.addWidget(self.icon, 0, Qt.AlignmentFlag.AlignTop)
+        row.addLayout(body, 1)
+        row.addWidget(self.close_button, 0, Qt.AlignmentFlag.AlignTop)
+
+    def show_text(
+        self,
+        message: str,
+        level: Qgis.MessageLevel = Qgis.MessageLevel.Warning,
+        action: str = "",
+        run: Optional[Callable[[], None]] = None,
+    ) -> None:
+        """Say ``message``; ``action`` names a button that calls ``run``."""
+        icon, colour = LOOKS[level]
+        self.icon.setPixmap(icons.theme(icon).pixmap(16, 16))
+        self.label.setText(message)
+        tint(self, colour)
+        self.button.setText(action)
+        self.button.setVisible(bool(action))
+        self._action = run
+        self.setVisible(bool(message))
+
+    def text(self) -> str:
+        """What it says now; empty when hidden."""
+        return "" if self.isHidden() else self.label.text()
+
+    def clear(self) -> None:
+        """Say nothing."""
+        self._action = None
+        self.label.clear()
+        self.hide()
+
+    def _act(self) -> None:
+        action = self._action
+        self.clear()
+        if action is not None:
+            action()

@@ -1,0 +1,111 @@
+"""What the pages share: the engine, its workers, what it can do, and the ways to tell the user."""
+
+from __future__ import annotations
+
+from typing import Any, Dict, List, Optional
+
+from qgis.core import Qgis, QgsProject, QgsRasterLayer, QgsVectorLayer
+from qgis.PyQt.QtCore import QObject, pyqtSignal
+
+from ..engine.errors import TilthError
+from ..engine.jobs import DescribeJob
+from ..environment.paths import home
+from ..layers import labels
+from ..tasks import registry
+from ..tasks.base import BaseTask
+from ..tasks.job import JobTask
+from ..worker.pool import WorkerPool
+from .engine import Engine
+
+TITLE = "Tilth"
+
+
+class Session(QObject):
+    """One a dock."""
+
+    described = pyqtSignal()
+    """What the engine can do is known, or not known any more."""
+    adapters_changed = pyqtSignal()
+    """An adapter was made, loaded or removed."""
+
+    def __init__(self, iface: Any, parent: Optional[QObject] = None) -> None:
+        super().__init__(parent)
+        self.iface = iface
+        self.engine = Engine(self)
+        self.pool = WorkerPool(self.engine.python, home() / "logs")
+        self.description: Dict[str, Any] = {}
+        self._asking: Optional[BaseTask] = None
+        self.engine.told.connect(self.tell)
+        self.engine.installed.connect(self._renew)
+
+    def start(self, task: BaseTask) -> None:
+        """Run a task in the background."""
+        registry.start(task)
+
+    def describe(self) -> None:
+        """Ask the engine what it has, once, in the background."""
+        if self.description or self._asking is not None or self.engine.state != "ready":
+            return
+        task = JobTask("Starting Tilth's engine", self.pool, DescribeJob())
+        task.succeeded.connect(self._described)
+        task.failed.connect(self._not_described)
+        task.ended.connect(self._asked)
+        self._asking = task
+        self.start(task)
+        self.described.emit()
+
+    @property
+    def asking(self) -> bool:
+        """Whether the engine is starting to tell what it has."""
+        return self._asking is not None
+
+    def devices(self) -> List[Dict[str, Any]]:
+        """The devices that the engine knows."""
+        return list(self.description.get("devices") or [])
+
+    def backbones(self) -> List[Dict[str, Any]]:
+        """The cards of the backbones that the engine knows."""
+        return list(self.description.get("backbones") or [])
+
+    def tell(self, message: str, level: Any = Qgis.MessageLevel.Info) -> None:
+        """Say something in QGIS's message bar."""
+        seconds = 0 if level in (Qgis.MessageLevel.Critical, Qgis.MessageLevel.Warning) else 8
+        self.iface.messageBar().pushMessage(TITLE, message, level, seconds)
+
+    def new_label_layer(self, images: List[QgsRasterLayer]) -> Optional[QgsVectorLayer]:
+        """A new, empty label layer in the image's CRS, in the project and in edit mode."""
+        project = QgsProject.instance()
+        crs = images[0].crs() if images and images[0].crs().isValid() else project.crs()
+        try:
+            layer = labels.new_label_layer("", crs, [])
+        except TilthError as error:
+            self.tell(str(error), Qgis.MessageLevel.Warning)
+            return None
+        project.addMapLayer(layer)
+        self.iface.setActiveLayer(layer)
+        layer.startEditing()
+        self.iface.actionAddFeature().trigger()
+        return layer
+
+    def shut_down(self) -> None:
+        """Stop every task and every worker."""
+        registry.stop_all(self.pool)
+
+    def _described(self, result: Any) -> None:
+        self.description = dict(result)
+
+    def _not_described(self, kind: str, message: str, _log: str) -> None:
+        if kind != "cancelled":
+            self.engine.mark_broken(message)
+            self.tell(message, Qgis.MessageLevel.Critical)
+
+    def _asked(self) -> None:
+        self._asking = None
+        self.described.emit()
+
+    def _renew(self) -> None:
+        """The environment is another than before."""
+        self.pool.restart()
+        self.description = {}
+        self.engine.refresh()
+        self.describe()

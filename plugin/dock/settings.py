@@ -1,0 +1,32 @@
+"""The user's last choices, kept in QGIS's settings."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from qgis.core import QgsSettings
+
+PREFIX = "tilth/"
+
+
+def text(key: str, default: str = "") -> str:
+    """A choice that is text."""
+    return str(QgsSettings().value(PREFIX + key, default) or default)
+
+
+def number(key: str, default: float) -> float:
+    """A choice that is a number."""
+    try:
+        return float(QgsSettings().value(PREFIX + key, default))
+    except (TypeError, ValueError):
+        return default
+
+
+def flag(key: str, default: bool) -> bool:
+    """A choice that is yes or no."""
+    return str(QgsSettings().value(PREFIX + key, default)).lower() in ("true", "1")
+
+
+def keep(key: str, value: Any) -> None:
+    """Remember a choice."""
+    QgsSettings().setValue(PREFIX + key, value)

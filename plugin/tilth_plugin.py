@@ -1,0 +1,65 @@
+"""What QGIS loads: the actions, the dock, and their tidy end."""
+
+from __future__ import annotations
+
+from typing import Any, Optional
+
+from qgis.PyQt.QtCore import QCoreApplication, Qt
+from qgis.PyQt.QtWidgets import QAction
+
+from .dock import icons
+from .dock.dock_widget import TilthDock
+
+MENU = "Tilth"
+
+
+class TilthPlugin:
+    """The plugin's life in QGIS. Everything that ``initGui`` adds, ``unload`` takes away."""
+
+    def __init__(self, iface: Any) -> None:
+        self.iface = iface
+        self.dock: Optional[TilthDock] = None
+        self.action: Optional[QAction] = None
+
+    def initGui(self) -> None:  # noqa: N802 (QGIS's name)
+        """Add the toolbar button, the menu entry and the dock (hidden until asked for)."""
+        window = self.iface.mainWindow()
+        self.dock = TilthDock(self.iface, window)
+        self.iface.addDockWidget(Qt.DockWidgetArea.RightDockWidgetArea, self.dock)
+        if not self.dock.was_open():
+            self.dock.hide()
+        self.action = QAction(icons.own("tilth"), "Tilth", window)
+        self.action.setObjectName("TilthAction")
+        self.action.setToolTip(self.tr("Tilth: draw a few polygons, get a classified map"))
+        self.action.setCheckable(True)
+        self.action.setChecked(not self.dock.isHidden())
+        self.action.toggled.connect(self.dock.setUserVisible)
+        self.dock.visibilityChanged.connect(self._show_state)
+        self.iface.addRasterToolBarIcon(self.action)
+        self.iface.addPluginToRasterMenu(MENU, self.action)
+
+    def unload(self) -> None:
+        """Stop what runs, and take everything away."""
+        action, self.action = self.action, None
+        if action is not None:
+            self.iface.removeRasterToolBarIcon(action)
+            self.iface.removePluginRasterMenu(MENU, action)
+            action.deleteLater()
+        dock, self.dock = self.dock, None
+        if dock is not None:
+            dock.visibilityChanged.disconnect(self._show_state)
+            dock.shut_down()
+            self.iface.removeDockWidget(dock)
+            dock.setParent(None)
+            dock.deleteLater()
+
+    def tr(self, text: str) -> str:
+        """The text in the user's language."""
+        return QCoreApplication.translate("TilthPlugin", text)
+
+    def _show_state(self, _visible: bool) -> None:
+        if self.action is None or self.dock is None:
+            return
+        self.action.blockSignals(True)
+        self.action.setChecked(not self.dock.isHidden())
+        self.action.blockSignals(False)

@@ -1,0 +1,173 @@
+"""The shared file: a ``.tilth`` adapter, written, read and verified.
+
+A zip of exactly these entries, stored or deflated (docs/adapter-format.md):
+
+- ``card.json``: what the adapter is, and the size and sha256 of the other entries;
+- ``adapter_model.safetensors`` and ``adapter_config.json``: the method's tensors; for LoRA in
+  peft's own layout, so that peft alone can load them onto the plain backbone;
+- ``decoder.safetensors``: the decoder's tensors.
+
+An adapter is a stranger's file. Nothing in it is executed or unpickled, no entry becomes a path,
+and sizes are checked before anything is read; ``adapter_config.json`` is written for peft but
+never read back.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import zipfile
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor
+
+from .card import check_card
+from .data.files import atomic_path, file_faults
+from .errors import TilthError
+
+FORMAT = 1
+CARD, CONFIG = "card.json", "adapter_config.json"
+ADAPTER, DECODER = "adapter_model.safetensors", "decoder.safetensors"
+MAX_CARD = 4 * 1024 * 1024
+MAX_TENSORS = 8 * 1024**3
+
+
+@dataclass
+class Adapter:
+    """What an adapter file holds: its card, and the tensors of method and decoder."""
+
+    card: dict[str, Any]
+    adapter: dict[str, Tensor]
+    decoder: dict[str, Tensor]
+
+
+def write(path: str, adapter: Adapter, peft_config: dict[str, Any]) -> None:
+    """Write the adapter, whole or not at all. Raises TilthError when the place can't be written."""
+    parts = {
+        ADAPTER: save(adapter.adapter),
+        DECODER: save(adapter.decoder),
+        CONFIG: json.dumps(peft_config, indent=1, sort_keys=True, default=str).encode(),
+    }
+    card = {
+        **adapter.card,
+        "format": FORMAT,
+        "files": {
+            name: {"size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+            for name, data in parts.items()
+        },
+    }
+    parts[CARD] = json.dumps(card, indent=1, ensure_ascii=False).encode()
+    with atomic_path(path) as beside, file_faults(path), zipfile.ZipFile(beside, "w") as archive:
+        for name in (CARD, CONFIG, ADAPTER, DECODER):
+            archive.writestr(zipfile.ZipInfo(name), parts[name], zipfile.ZIP_DEFLATED)
+
+
+def read_card(path: str) -> dict[str, Any]:
+    """The card alone, checked. Raises TilthError where the file is missing or no adapter."""
+    with _opened(path) as archive:
+        return _card(archive, path)
+
+
+def read(path: str) -> Adapter:
+    """The whole adapter, verified. Raises TilthError where anything is not as the card says."""
+    with _opened(path) as archive:
+        card = _card(archive, path)
+        tensors = [_tensors(archive, name, card, path) for name in (ADAPTER, DECODER)]
+        _part(archive, CONFIG, card, path)
+    return Adapter(card, *tensors)
+
+
+class _opened:  # noqa: N801  used as a function
+    """The zip, with whatever is wrong with it as a TilthError."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def __enter__(self) -> zipfile.ZipFile:
+        if not Path(self.path).is_file():
+            raise TilthError(f"{self.path}: there is no such adapter file; pick another")
+        try:
+            self.archive = zipfile.ZipFile(self.path)
+        except (zipfile.BadZipFile, OSError, ValueError) as error:
+            raise damaged(self.path, "it is no zip file") from error
+        names = [entry.filename for entry in self.archive.infolist()]
+        if sorted(names) != sorted((CARD, CONFIG, ADAPTER, DECODER)):
+            self.archive.close()
+            raise damaged(self.path, "it holds other entries than an adapter does")
+        return self.archive
+
+    def __exit__(self, *_: object) -> None:
+        self.archive.close()
+
+
+def damaged(path: str, why: str) -> TilthError:
+    """The error for a file that can't be trusted."""
+    return TilthError(f"{path}: not a sound Tilth adapter: {why}; get the file again")
+
+
+def _card(archive: zipfile.ZipFile, path: str) -> dict[str, Any]:
+    data = _bytes(archive, CARD, MAX_CARD, path)
+    try:
+        card = json.loads(data.decode("utf-8"))
+    except (UnicodeDecodeError, ValueError, RecursionError) as error:
+        raise damaged(path, "its card is not JSON") from error
+    if isinstance(card, dict) and isinstance(card.get("format"), int) and card["format"] > FORMAT:
+        raise TilthError(
+            f"{path}: made by a newer Tilth (format {card['format']}, this one reads {FORMAT}); "
+            "update Tilth"
+        )
+    problem = check_card(card, (CONFIG, ADAPTER, DECODER))
+    if problem:
+        raise damaged(path, f"its card {problem}")
+    return dict(card)
+
+
+def _tensors(
+    archive: zipfile.ZipFile, name: str, card: dict[str, Any], path: str
+) -> dict[str, Tensor]:
+    try:
+        return dict(load(_part(archive, name, card, path)))
+    except (SafetensorError, ValueError, KeyError) as error:
+        raise damaged(path, f"{name} is no safetensors file") from error
+
+
+def _part(archive: zipfile.ZipFile, name: str, card: dict[str, Any], path: str) -> bytes:
+    stated = card["files"][name]
+    data = _bytes(archive, name, MAX_TENSORS, path, stated["size"])
+    if hashlib.sha256(data).hexdigest() != stated["sha256"]:
+        raise damaged(path, f"{name} is not what the card says (sha256 differs)")
+    return data
+
+
+def _bytes(
+    archive: zipfile.ZipFile, name: str, limit: int, path: str, size: int | None = None
+) -> bytes:
+    """An entry's bytes. The zip's own statement of its size is not believed while unpacking."""
+    entry = archive.getinfo(name)
+    if size is None:
+        size = entry.file_size
+    if size != entry.file_size or not 0 <= size <= limit:
+        raise damaged(path, f"the size of {name} makes no sense")
+    if entry.flag_bits & 0x1:
+        raise damaged(path, f"{name} is encrypted")
+    # Weights hardly shrink: an entry that grows a hundredfold is a bomb.
+    if size > MAX_CARD and size > 100 * max(entry.compress_size, 1):
+        raise damaged(path, f"{name} unpacks to far more than it should")
+    data = io.BytesIO()
+    try:
+        with archive.open(entry) as source:
+            while chunk := source.read(1 << 20):
+                data.write(chunk)
+                if data.tell() > size:
+                    raise damaged(path, f"{name} unpacks to more than it says")
+    except (zipfile.BadZipFile, zlib.error, OSError, EOFError, NotImplementedError) as error:
+        raise damaged(path, f"{name} can't be unpacked") from error
+    if data.tell() != size:
+        raise damaged(path, f"{name} is cut short")
+    return data.getvalue()

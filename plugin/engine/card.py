@@ -1,0 +1,95 @@
+"""An adapter's card: the checks that a stranger's card must pass before anything believes it."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Any
+
+MAX_BANDS = 1000
+MAX_CLASSES = 254
+MAX_CHIP = 1024
+_TEXT = 2000
+
+
+def check_card(card: Any, files: tuple[str, ...]) -> str:
+    """What is wrong with a card, as the end of "its card ..."; empty where it is sound."""
+    try:
+        _check(card, files)
+    except (KeyError, TypeError, ValueError) as error:
+        return f"is wrong or incomplete ({_phrase(error)})"
+    return ""
+
+
+def _check(card: Any, files: tuple[str, ...]) -> None:
+    if card["format"] != 1:
+        raise ValueError("format")
+    _text(card["name"], "name")
+    _text(card["backbone"]["id"], "backbone")
+    if card["backbone"]["sha256"] and not re.fullmatch("[0-9a-f]{64}", card["backbone"]["sha256"]):
+        raise ValueError("backbone's sha256")
+    _classes(card["classes"])
+    _bands(card["bands"])
+    _normalisation(card["normalisation"], len(card["bands"]))
+    chip = card["chip"]
+    if not (_whole(chip) and 8 <= chip <= MAX_CHIP and chip % 8 == 0):
+        raise ValueError("chip")
+    for key in ("method", "decoder", "training"):
+        if not isinstance(card[key], dict):
+            raise ValueError(key)
+    if not 0.01 <= _number(card["temperature"], "temperature") <= 100:
+        raise ValueError("temperature")
+    for name in files:
+        entry = card["files"][name]
+        if not (_whole(entry["size"]) and re.fullmatch("[0-9a-f]{64}", entry["sha256"])):
+            raise ValueError(f"files: {name}")
+
+
+def _classes(classes: Any) -> None:
+    if not isinstance(classes, list) or not 2 <= len(classes) <= MAX_CLASSES:
+        raise ValueError("classes")
+    for entry in classes:
+        _text(entry["name"], "class name")
+        if not (_whole(entry["code"]) and 1 <= entry["code"] <= 65535):
+            raise ValueError("class code")
+        if not re.fullmatch("#[0-9a-fA-F]{6}", entry["colour"]):
+            raise ValueError("class colour")
+    if len({entry["code"] for entry in classes}) != len(classes):
+        raise ValueError("class codes repeat")
+
+
+def _bands(bands: Any) -> None:
+    if not isinstance(bands, list) or not 1 <= len(bands) <= MAX_BANDS:
+        raise ValueError("bands")
+    for band in bands:
+        _text(band["name"], "band name")
+        if band["wavelength_nm"] is not None:
+            _number(band["wavelength_nm"], "wavelength")
+
+
+def _normalisation(values: Any, bands: int) -> None:
+    if len(values["mean"]) != bands or len(values["std"]) != bands:
+        raise ValueError("normalisation: not one value a band")
+    for value in values["mean"]:
+        _number(value, "mean")
+    if any(_number(value, "std") <= 0 for value in values["std"]):
+        raise ValueError("normalisation: std")
+
+
+def _text(value: Any, what: str) -> None:
+    if not isinstance(value, str) or not 0 < len(value) <= _TEXT:
+        raise ValueError(what)
+
+
+def _whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _number(value: Any, what: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        raise ValueError(what)
+    return float(value)
+
+
+def _phrase(error: Exception) -> str:
+    return f"no {error}" if isinstance(error, KeyError) else str(error)

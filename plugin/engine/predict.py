@@ -1,0 +1,273 @@
+"""Map an image with an adapter."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rasterio.warp
+import torch
+from rasterio.crs import CRS
+from rasterio.errors import RasterioError
+from rasterio.windows import Window
+
+from . import devices
+from .adapter_file import read
+from .backbones import catalogue
+from .data.bands import Band, match
+from .data.imagery import Image
+from .data.masks import Mask
+from .errors import OutOfMemoryError, TilthError
+from .events import Reporter
+from .jobs import Extent, PredictJob
+from .map_file import class_map, percent_raster
+from .mapping import Grid, Mapper, blocks
+from .model import methods
+from .model.segmenter import DecoderSettings, Segmenter, build
+from .normalise import Normalisation
+
+
+@dataclass
+class Model:
+    """A segmenter filled from an adapter file, ready to map, and the adapter's card."""
+
+    segmenter: Segmenter
+    card: dict[str, Any]
+
+
+def load_model(path: str, device: torch.device) -> Model:
+    """Read an adapter and put it onto its backbone. Raises TilthError where it doesn't fit."""
+    adapter = read(path)
+    card = adapter.card
+    backbone_id = card["backbone"]["id"]
+    _check_backbone(path, backbone_id, card)
+    segmenter, method = build(
+        backbone_id,
+        methods.Method.from_dict(card["method"]),
+        DecoderSettings.from_dict(card["decoder"]),
+        [band["wavelength_nm"] for band in card["bands"]],
+        len(card["classes"]),
+        random_backbone=bool(card["backbone"].get("random")),
+        seed=int(card["training"].get("seed", 0)),
+    )
+    methods.restore(segmenter.backbone, method, adapter.adapter)
+    try:
+        segmenter.decoder.load_state_dict(adapter.decoder)
+    except RuntimeError as error:
+        raise TilthError(
+            f"{path}: not a sound Tilth adapter: the decoder's weights do not fit its card; "
+            "get the file again"
+        ) from error
+    segmenter.backbone = methods.merged(segmenter.backbone, method)
+    return Model(segmenter.to(device).eval(), card)
+
+
+class Models:
+    """The model that was used last, kept so that the second map starts at once."""
+
+    def __init__(self) -> None:
+        self._key: tuple[Any, ...] = ()
+        self._model: Model | None = None
+
+    def get(self, path: str, device: torch.device) -> Model:
+        """The model of an adapter file; read anew when the file has changed."""
+        try:
+            state = Path(path).stat()
+            key = (str(Path(path).resolve()), state.st_mtime_ns, state.st_size, str(device))
+        except OSError:
+            key = ()
+        if self._model is None or not key or key != self._key:
+            self._model, self._key = load_model(path, device), key
+        return self._model
+
+    def forget(self) -> None:
+        """Give the memory back."""
+        self._model, self._key = None, ()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+
+def predict(job: PredictJob, reporter: Reporter, models: Models | None = None) -> dict[str, Any]:
+    """Run the job; returns the result as docs/design.md describes it.
+
+    Raises TilthError for input that a person can mend, Cancelled, and OutOfMemoryError.
+    """
+    started = time.monotonic()
+    devices.set_threads(job.threads)
+    device = devices.choose(job.device)
+    reporter.progress(0.0, "Loading the adapter")
+    model = (models or Models()).get(job.adapter, device)
+    with contextlib.closing(open_matching(job, model.card)) as image:
+        for text in image.warnings:
+            reporter.warn(text)
+        normalisation, warning = Normalisation.from_dict(
+            model.card["normalisation"]
+        ).for_image(image)
+        if warning:
+            reporter.warn(warning)
+        _warn_of_resolution(image, model.card, reporter)
+        window = window_of(image, job.extent)
+        try:
+            pixels = _write(job, model, image, normalisation, window, device, reporter)
+        except torch.OutOfMemoryError as error:
+            raise OutOfMemoryError(
+                f"device {device}: its memory is too small for this map; choose the CPU"
+            ) from error
+    return {
+        "map": job.out,
+        "confidence": job.confidence,
+        "probabilities": job.probabilities,
+        "classes": model.card["classes"],
+        "name": model.card["name"],
+        "pixels": pixels,
+        "seconds": time.monotonic() - started,
+        "warnings": reporter.warnings,
+    }
+
+
+def open_matching(job: PredictJob, card: dict[str, Any]) -> Image:
+    """The image with the adapter's bands, in the adapter's order. Raises TilthError without."""
+    image = Image.open(job.images, stack=job.stack, bands=job.bands)
+    wanted = [Band(band["name"], band["wavelength_nm"]) for band in card["bands"]]
+    try:
+        order = match(wanted, image.bands)
+        selection = [image.selection[index] for index in order]
+    except TilthError as error:
+        raise TilthError(f"{image.name}: {error}") from error
+    finally:
+        image.close()
+    return Image.open(job.images, stack=job.stack, bands=selection)
+
+
+def window_of(image: Image, extent: Extent | None) -> Window:
+    """The image's pixels that an extent touches. Raises TilthError where there are none."""
+    whole = Window(0, 0, image.width, image.height)
+    if extent is None:
+        return whole
+    box = (extent.xmin, extent.ymin, extent.xmax, extent.ymax)
+    if extent.crs and image.crs is not None:
+        try:
+            box = rasterio.warp.transform_bounds(CRS.from_user_input(extent.crs), image.crs, *box)
+        except RasterioError as error:
+            raise TilthError(
+                f"extent: its coordinate system {extent.crs!r} can't be used ({error})"
+            ) from error
+    inverse = ~image.transform
+    corners = [inverse * corner for corner in ((box[0], box[1]), (box[2], box[1]),
+                                               (box[0], box[3]), (box[2], box[3]))]  # fmt: skip
+    columns = sorted(float(x) for x, _ in corners)
+    rows = sorted(float(y) for _, y in corners)
+    left, top = max(int(np.floor(columns[0] + 1e-6)), 0), max(int(np.floor(rows[0] + 1e-6)), 0)
+    right = min(int(np.ceil(columns[-1] - 1e-6)), image.width)
+    bottom = min(int(np.ceil(rows[-1] - 1e-6)), image.height)
+    if left >= right or top >= bottom:
+        bounds = ", ".join(f"{value:g}" for value in image.bounds)
+        raise TilthError(
+            f"extent: it lies outside {image.name} ({bounds}); choose one that touches the image"
+        )
+    return Window(left, top, right - left, bottom - top)
+
+
+def _write(
+    job: PredictJob,
+    model: Model,
+    image: Image,
+    normalisation: Normalisation,
+    window: Window,
+    device: torch.device,
+    reporter: Reporter,
+) -> int:
+    """Map the window into the files of the job; returns the number of classified pixels."""
+    card = model.card
+    classes = card["classes"]
+    codes = np.array([entry["code"] for entry in classes])
+    mask = Mask.open(job.mask, image) if job.mask else None
+    transform = image.transform @ _shift(window)
+    grid = Grid(card["chip"], card["chip"] // 4)
+    mapper = Mapper(
+        model.segmenter,
+        lambda part: normalisation.read(image, part),
+        grid,
+        len(classes),
+        device,
+        card["temperature"],
+    )
+    size = (int(window.width), int(window.height), image.crs, transform)
+    tags = {"TILTH_ADAPTER": card["name"], "TILTH_BACKBONE": card["backbone"]["id"]}
+    with contextlib.ExitStack() as stack:
+        target = stack.enter_context(class_map(job.out, *size, classes, tags))
+        confidence = probabilities = None
+        if job.confidence:
+            confidence = stack.enter_context(
+                percent_raster(job.confidence, *size, ["confidence, percent"], tags)
+            )
+        if job.probabilities:
+            names = [entry["name"] for entry in classes]
+            probabilities = stack.enter_context(
+                percent_raster(job.probabilities, *size, names, tags)
+            )
+        pixels = done = 0
+        area = int(window.width) * int(window.height)
+        for block in blocks(window, len(classes), image.count):
+            share = int(block.width) * int(block.height) / area
+            chances, known = mapper.probabilities(block, _stepper(reporter, done, share))
+            if mask is not None:
+                known = known & mask.inside(block)
+            here = Window(
+                block.col_off - window.col_off, block.row_off - window.row_off,
+                block.width, block.height,
+            )  # fmt: skip
+            winner = codes[chances.argmax(0)]
+            target.write(np.where(known, winner, 0).astype(target.dtypes[0]), 1, window=here)
+            percent = np.where(known, np.round(chances * 100), 255).astype(np.uint8)
+            if confidence is not None:
+                top = np.where(known, np.round(chances.max(0) * 100), 255).astype(np.uint8)
+                confidence.write(top, 1, window=here)
+            if probabilities is not None:
+                probabilities.write(percent, window=here)
+            pixels += int(known.sum())
+            done += share
+        reporter.progress(0.98, "Writing the map")
+    return pixels
+
+
+def _stepper(reporter: Reporter, done: float, share: float):  # type: ignore[no-untyped-def]
+    def step(part: float) -> None:
+        total = done + share * part
+        left = reporter.seconds * (1 - total) / total if total > 0.02 else None
+        reporter.progress(0.02 + 0.95 * total, "Mapping", left)
+
+    return step
+
+
+def _shift(window: Window) -> Any:
+    return rasterio.Affine.translation(window.col_off, window.row_off)
+
+
+def _check_backbone(path: str, backbone_id: str, card: dict[str, Any]) -> None:
+    known = catalogue.cards()
+    if backbone_id not in known:
+        raise TilthError(
+            f"{path}: needs the backbone {backbone_id!r}, which this Tilth does not have; "
+            "update Tilth or use another adapter"
+        )
+    if card["backbone"]["sha256"] != known[backbone_id].sha256:
+        raise TilthError(
+            f"{path}: made with other weights of the backbone {backbone_id!r} than this Tilth "
+            "has; use the Tilth version that made it, or train again"
+        )
+
+
+def _warn_of_resolution(image: Image, card: dict[str, Any], reporter: Reporter) -> None:
+    trained = card.get("resolution_m")
+    if not isinstance(trained, (int, float)) or not trained > 0 or not image.resolution_m > 0:
+        return
+    if max(trained / image.resolution_m, image.resolution_m / trained) > 1.6:
+        reporter.warn(
+            f"{image.name} has pixels of {image.resolution_m:.3g} m; the adapter was trained on "
+            f"{trained:.3g} m: check the map with care"
+        )

@@ -1,0 +1,85 @@
+"""Where the training chips are cut: every class gets its turn, however small it is."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .samples import Chip, Samples
+
+
+class Aim:
+    """Draws chips around labelled pixels of the wanted units.
+
+    A class is drawn (each as often as the others), then one of its units by the square root of
+    its area, then one of the unit's pixels; the chip holds it at a random place.
+    """
+
+    def __init__(self, samples: Samples, units: NDArray[np.int32], size: int) -> None:
+        self.samples = samples
+        self.units = np.sort(units)
+        self.size = size
+        wanted = set(self.units.tolist())
+        self.by_class: dict[int, list[tuple[float, NDArray[np.int64]]]] = {}
+        for unit, classes in samples.points.items():
+            if unit not in wanted:
+                continue
+            for index, places in classes.items():
+                weight = float(np.sqrt(samples.pixels[unit][index]))
+                self.by_class.setdefault(index, []).append((weight, places))
+
+    def draw(self, rng: np.random.Generator) -> Chip:
+        """One chip, turned and mirrored at random."""
+        classes = sorted(self.by_class)
+        units = self.by_class[classes[int(rng.integers(len(classes)))]]
+        weights = np.array([weight for weight, _ in units])
+        places = units[int(rng.choice(len(units), p=weights / weights.sum()))][1]
+        image, row, column = (int(v) for v in places[int(rng.integers(len(places)))])
+        down, right = (int(v) for v in rng.integers(self.size // 8, self.size * 7 // 8, 2))
+        chip = self.samples.chip(image, row - down, column - right, self.size, self.units)
+        return _turned(chip, int(rng.integers(8)))
+
+    def pixels(self) -> dict[int, int]:
+        """Labelled pixels of each class among the wanted units."""
+        wanted = set(self.units.tolist())
+        total: dict[int, int] = {}
+        for unit, classes in self.samples.pixels.items():
+            if unit in wanted:
+                for index, count in classes.items():
+                    total[index] = total.get(index, 0) + count
+        return total
+
+
+def _turned(chip: Chip, which: int) -> Chip:
+    """One of the eight flips and quarter turns of a square."""
+    image, classes = chip.image, chip.classes
+    if which >= 4:
+        image, classes = image[:, :, ::-1], classes[:, ::-1]
+    turns = which % 4
+    return Chip(np.rot90(image, turns, (1, 2)).copy(), np.rot90(classes, turns).copy())
+
+
+def cover(samples: Samples, units: NDArray[np.int32], size: int, margin: int) -> list[Chip]:
+    """Chips that hold each labelled pixel of ``units`` once, ``margin`` pixels from the edge.
+
+    Labels in the margin are removed, since a neighbour chip has them.
+    """
+    inner = size - 2 * margin
+    wanted = set(units.tolist())
+    squares = {
+        (int(image), int(row) // inner, int(column) // inner)
+        for unit, classes in samples.points.items()
+        if unit in wanted
+        for places in classes.values()
+        for image, row, column in places
+    }
+    chips = []
+    for image, row, column in sorted(squares):
+        chip = samples.chip(
+            image, row * inner - margin, column * inner - margin, size, np.sort(units)
+        )
+        edge = np.ones_like(chip.classes, bool)
+        edge[margin : size - margin, margin : size - margin] = False
+        chip.classes[edge] = 0
+        chips.append(chip)
+    return chips

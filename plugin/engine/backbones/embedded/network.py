@@ -39,8 +39,9 @@ class WavelengthCode(nn.Module):
         super().__init__()
         self.unknown = nn.Parameter(torch.randn(UNKNOWN_CODES, 2 * FREQUENCIES + 1))
         self.mlp = nn.Sequential(
-            nn.Linear(2 * FREQUENCIES + 1, CODE), nn.GELU(), nn.Linear(CODE, CODE), nn.GELU()
+            nn.Linear(2 * FREQUENCIES + 1, CODE), nn.GELU(), nn.Linear(CODE, CODE)
         )
+        self.norm = nn.LayerNorm(CODE)
 
     def forward(self, wavelengths: Tensor) -> Tensor:
         """Codes [C, CODE] of wavelengths [C] in nm, NaN where unknown."""
@@ -48,7 +49,8 @@ class WavelengthCode(nn.Module):
         order = unknown.long().cumsum(0).sub(1).remainder(UNKNOWN_CODES)
         features = _fourier(wavelengths.nan_to_num(nan=1000.0).float())
         features = torch.where(unknown[:, None], self.unknown[order].float(), features)
-        return self.mlp(features.to(self.unknown.dtype))  # type: ignore[no-any-return]
+        code = self.mlp(features.to(self.unknown.dtype))
+        return self.norm(code)  # type: ignore[no-any-return]
 
 
 class BandLift(nn.Module):
@@ -64,6 +66,8 @@ class BandLift(nn.Module):
         self.code = WavelengthCode()
         self.weight = nn.Linear(CODE, channels)
         self.bias = nn.Linear(CODE, channels)
+        # A code's deviation is 1; so is, with this, that of a band's weights.
+        nn.init.normal_(self.weight.weight, std=CODE**-0.5)
 
     def forward(self, image: Tensor, wavelengths: Tensor) -> Tensor:
         """Features [B, channels, H, W] of an image [B, C, H, W]; wavelengths [C] in nm or NaN."""
@@ -84,6 +88,8 @@ class EmbeddedBackbone(Backbone):
         self.embed = nn.Conv2d(LIFT, DIM, PATCH, stride=PATCH)
         self.blocks = nn.ModuleList(Block(DIM, HEADS, qkv_bias=True) for _ in range(DEPTH))
         self.norm = nn.LayerNorm(DIM, eps=1e-6)
+        # Else the positions, whose size is about 0.7, would drown the image at the start.
+        nn.init.normal_(self.embed.weight, std=1.5 * (LIFT * PATCH**2) ** -0.5)
 
     def tokens(self, image: Tensor, wavelengths: Tensor) -> Tensor:
         """Patch embeddings [B, dim, H/patch, W/patch] without positions."""

@@ -1,86 +1,236 @@
-"""Polygon layers as label files, and the classes that they show."""
+"""Polygon layers as label files.
+
+A snapshot is taken in the main thread, through a feature source: it holds what the layer shows
+(unsaved edits, filter, joins, virtual fields), from any provider, and is read in a task's thread.
+The layer is never saved or written.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import List, Optional, Sequence, Tuple
+from typing import List, Optional
 
-from qgis.core import QgsCoordinateReferenceSystem, QgsFeedback, QgsVectorLayer
+from qgis.core import (
+    QgsCoordinateReferenceSystem,
+    QgsFeature,
+    QgsFeatureRequest,
+    QgsFeatureSink,
+    QgsFeedback,
+    QgsFields,
+    QgsGeometry,
+    QgsProject,
+    QgsVectorFileWriter,
+    QgsVectorLayer,
+    QgsVectorLayerFeatureSource,
+    QgsWkbTypes,
+)
 
-from ..engine.jobs import ClassStyle, Extent
+from ..engine.errors import TilthError
+from ..engine.jobs import Extent
+from . import extents
+from .classes import ClassField, ClassValues, class_fields, class_values, styles
+from .new_labels import new_label_layer
+from .values import as_kind, kind_of, new_field
 
+__all__ = [
+    "ClassField",
+    "ClassValues",
+    "LabelFile",
+    "LabelSnapshot",
+    "class_fields",
+    "class_values",
+    "new_label_layer",
+    "snapshot",
+    "styles",
+]
 
-@dataclass
-class ClassField:
-    """A field that can hold classes; ``kind`` is "text", "integer" or "number"."""
-
-    name: str
-    label: str
-    kind: str
-
-
-@dataclass
-class ClassValues:
-    """The values of a class field with their numbers of polygons, and what was left out."""
-
-    counts: List[Tuple[str, int]] = field(default_factory=list)
-    without_class: int = 0
-    complete: bool = True
+# Names that GeoPackage keeps for itself.
+_RESERVED = ("fid", "geom", "ogc_fid", "rowid")
 
 
 @dataclass
 class LabelFile:
-    """A written label file: ``path`` is for ``job.labels``, ``class_field`` for that entry."""
+    """A written label file: ``path`` is for ``job.labels``, ``class_field`` for that entry.
+
+    ``skipped`` counts the features that have no polygon.
+    """
 
     path: str
     class_field: str
-    written: int
-    skipped: int
+    written: int = 0
+    skipped: int = 0
     warnings: List[str] = field(default_factory=list)
 
 
+@dataclass
 class LabelSnapshot:
-    """A polygon layer as it was when the user pressed the button, unsaved edits included."""
+    """A polygon layer as it was when the user pressed the button.
 
+    ``extent`` is where its polygons are, None for an empty layer.
+    """
+
+    name: str
+    class_field: str
     extent: Optional[Extent]
+    _source: QgsVectorLayerFeatureSource
+    _request: QgsFeatureRequest
+    _crs: QgsCoordinateReferenceSystem
+    _index: int
+    _kind: str
+    _stem: str
 
     def write(self, folder: Path, feedback: Optional[QgsFeedback] = None) -> LabelFile:
-        """In a task's thread: write the polygons to a GeoPackage in ``folder``."""
-        raise NotImplementedError
+        """In a task's thread: write the polygons to a GeoPackage in ``folder``.
+
+        Raises TilthError where that fails or there are none.
+        """
+        path = Path(folder) / f"{self._stem}.gpkg"
+        column = self.class_field
+        if column.lower() in _RESERVED:
+            column = f"class_{column}"
+        file = LabelFile(f"{path}|layername={self._stem}", column if self._index >= 0 else "")
+        self._fill(file, path, self._fields(column), feedback)
+        if file.written == 0:
+            path.unlink(missing_ok=True)
+            raise TilthError(
+                f"labels: the layer {self.name!r} has no polygons to use "
+                f"({file.skipped} features without one); draw some, or check its filter"
+            )
+        if file.skipped:
+            count = "1 feature" if file.skipped == 1 else f"{file.skipped} features"
+            file.warnings.append(f"{count} of {self.name!r} without a polygon left out")
+        return file
+
+    def _fields(self, column: str) -> QgsFields:
+        fields = QgsFields()
+        if self._index >= 0:
+            fields.append(new_field(column, self._kind))
+        return fields
+
+    def _fill(
+        self, file: LabelFile, path: Path, fields: QgsFields, feedback: Optional[QgsFeedback]
+    ) -> None:
+        """Copy the features that have polygons."""
+        writer = _writer(path, self._stem, fields, self._crs)
+        for feature in self._source.getFeatures(self._request):
+            if feedback is not None and feedback.isCanceled():
+                del writer
+                path.unlink(missing_ok=True)
+                raise TilthError("Cancelled.")
+            shape = polygons(feature.geometry())
+            if shape is None:
+                file.skipped += 1
+                continue
+            copy = QgsFeature(fields)
+            copy.setGeometry(shape)
+            if self._index >= 0:
+                copy.setAttribute(0, as_kind(feature.attribute(self._index), self._kind))
+            if not writer.addFeature(copy, QgsFeatureSink.Flag.FastInsert):
+                raise _unwritable(path, writer.errorMessage())
+            file.written += 1
+        # The file is complete only once the writer is gone, and a full disk may show only then.
+        del writer
+        written = QgsVectorLayer(file.path, self._stem, "ogr")
+        if not written.isValid() or written.featureCount() != file.written:
+            raise _unwritable(path, "it is incomplete")
 
 
 def snapshot(
-    layer: QgsVectorLayer, class_field: str = "", only_selected: bool = False, stem: str = "labels"
+    layer: Optional[QgsVectorLayer],
+    class_field: str = "",
+    only_selected: bool = False,
+    stem: str = "labels",
 ) -> LabelSnapshot:
     """In the main thread: what is needed to write the layer later in a task's thread.
 
     Without a class field it is a labelled area. ``stem`` names the file. Raises TilthError.
     """
-    raise NotImplementedError
+    _check(layer, class_field, only_selected)
+    index = layer.fields().lookupField(class_field) if class_field else -1
+    request = QgsFeatureRequest()
+    request.setSubsetOfAttributes([index] if index >= 0 else [])
+    box = layer.extent()
+    if only_selected:
+        request.setFilterFids(layer.selectedFeatureIds())
+        box = layer.boundingBoxOfSelected()
+    return LabelSnapshot(
+        name=layer.name(),
+        class_field=layer.fields().at(index).name() if index >= 0 else "",
+        extent=extents.as_job(box, layer.crs()),
+        _source=QgsVectorLayerFeatureSource(layer),
+        _request=request,
+        _crs=QgsCoordinateReferenceSystem(layer.crs()),
+        _index=index,
+        _kind=kind_of(layer.fields().at(index)) if index >= 0 else "text",
+        _stem=stem,
+    )
 
 
-def class_fields(layer: QgsVectorLayer) -> List[ClassField]:
-    """The fields that can hold classes, the likeliest one first."""
-    raise NotImplementedError
+def polygons(geometry: QgsGeometry) -> Optional[QgsGeometry]:
+    """A geometry as flat multipolygon with straight edges; None where it has no polygon."""
+    if geometry.isNull() or geometry.isEmpty():
+        return None
+    shape = QgsGeometry(geometry.constGet().segmentize())
+    kind = QgsWkbTypes.GeometryType.PolygonGeometry
+    if QgsWkbTypes.flatType(shape.wkbType()) == QgsWkbTypes.Type.GeometryCollection:
+        shape.convertGeometryCollectionToSubclass(kind)
+    if shape.type() != kind or shape.isEmpty():
+        return None
+    shape.get().dropZValue()
+    shape.get().dropMValue()
+    shape.convertToMultiType()
+    return shape
 
 
-def class_values(layer: QgsVectorLayer, name: str, only_selected: bool = False) -> ClassValues:
-    """The classes with their numbers of polygons, as many as can be counted in a quarter second."""
-    raise NotImplementedError
+def _check(layer: Optional[QgsVectorLayer], class_field: str, only_selected: bool) -> None:
+    """Raise TilthError where the layer is of no use."""
+    if layer is None:
+        raise TilthError("labels: no layer given; pick a polygon layer")
+    name = layer.name()
+    if not layer.isValid():
+        raise TilthError(
+            f"labels: the layer {name!r} can't be read; its source is missing or broken. "
+            "Repair the layer in QGIS or pick another one"
+        )
+    usable = (
+        QgsWkbTypes.GeometryType.PolygonGeometry,
+        QgsWkbTypes.GeometryType.UnknownGeometry,
+    )
+    if layer.geometryType() not in usable:
+        raise TilthError(f"labels: the layer {name!r} has no polygons; pick a polygon layer")
+    if class_field and layer.fields().lookupField(class_field) < 0:
+        raise TilthError(
+            f"labels: the layer {name!r} has no field {class_field!r}; pick another class field"
+        )
+    if only_selected and not layer.selectedFeatureCount():
+        raise TilthError(
+            f"labels: nothing is selected in the layer {name!r}; select polygons or use all"
+        )
 
 
-def styles(layer: QgsVectorLayer, name: str) -> List[ClassStyle]:
-    """Names and colours of the classes where the layer is styled by this field, else nothing."""
-    raise NotImplementedError
+def _writer(
+    path: Path, layer_name: str, fields: QgsFields, crs: QgsCoordinateReferenceSystem
+) -> QgsVectorFileWriter:
+    """A new GeoPackage to write polygons to."""
+    options = QgsVectorFileWriter.SaveVectorOptions()
+    options.driverName = "GPKG"
+    options.layerName = layer_name
+    options.actionOnExistingFile = QgsVectorFileWriter.ActionOnExistingFile.CreateOrOverwriteFile
+    writer = QgsVectorFileWriter.create(
+        str(path),
+        fields,
+        QgsWkbTypes.Type.MultiPolygon,
+        crs,
+        QgsProject.instance().transformContext(),
+        options,
+    )
+    if writer.hasError() != QgsVectorFileWriter.WriterError.NoError:
+        raise _unwritable(path, writer.errorMessage())
+    return writer
 
 
-def new_label_layer(
-    path: str, crs: QgsCoordinateReferenceSystem, classes: Sequence[Tuple[str, str]]
-) -> QgsVectorLayer:
-    """A new, empty polygon layer with the text field ``class``, styled, ready to draw into.
-
-    ``classes`` are names with colours (#rrggbb). Without a path it is a memory layer. The layer
-    is not in the project yet. Raises TilthError; never overwrites.
-    """
-    raise NotImplementedError
+def _unwritable(path: Path, reason: str) -> TilthError:
+    return TilthError(
+        f"labels: they could not be written to {path}: {reason}; check the space on the disk"
+    )

@@ -2,10 +2,26 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
-from typing import Any, Dict, Union
+from typing import Any, Dict, Iterator, List, Union
 
-from qgis.core import QgsProject, QgsRasterLayer
+from qgis.core import (
+    QgsContrastEnhancement,
+    QgsLayerMetadata,
+    QgsLayerTreeGroup,
+    QgsPalettedRasterRenderer,
+    QgsProject,
+    QgsProviderRegistry,
+    QgsRasterLayer,
+    QgsRasterRange,
+    QgsSingleBandGrayRenderer,
+)
+from qgis.PyQt.QtGui import QColor
+
+from ..engine.errors import TilthError
+
+NODATA = 0
 
 
 def add_map(
@@ -14,11 +30,127 @@ def add_map(
     """Add the map of a predict result to the project, styled, and its confidence unchecked.
 
     They go into a group at the top named after the adapter; a further map is a new version beside
-    the first. Raises TilthError where the file can't be read.
+    the first. Raises TilthError where a file can't be read.
     """
-    raise NotImplementedError
+    name = group_name or str(result.get("name") or "Tilth")
+    layer = _opened(result["map"], "map")
+    confidence = _opened(result["confidence"], "confidence") if result.get("confidence") else None
+    style_map(layer, result.get("classes") or [])
+    group = _group(project, name)
+    version = _next_version(group)
+    # The newest version lies on top; what it was mapped with lies below it.
+    if confidence is not None:
+        _style_confidence(confidence)
+        _insert(confidence, project, group, "confidence", version, visible=False)
+    _describe(layer, name, result)
+    _insert(layer, project, group, "map", version, visible=True)
+    if iface is not None:
+        iface.setActiveLayer(layer)
+    return layer
+
+
+def style_map(layer: QgsRasterLayer, classes: List[Dict[str, Any]]) -> None:
+    """Give a classified raster its classes' names and colours; no data is transparent."""
+    provider = layer.dataProvider()
+    if not provider.sourceHasNoDataValue(1):
+        provider.setUserNoDataValue(1, [QgsRasterRange(NODATA, NODATA)])
+    entries = [
+        QgsPalettedRasterRenderer.Class(
+            int(entry["code"]), QColor(entry["colour"]), str(entry["name"])
+        )
+        for entry in classes
+    ]
+    layer.setRenderer(QgsPalettedRasterRenderer(provider, 1, entries))
 
 
 def free_path(path: Union[str, Path], project: QgsProject) -> Path:
     """The path, or one with a number where a layer of the project has that file open."""
-    raise NotImplementedError
+    wanted = Path(path).absolute()
+    used = {_key(source) for source in _files_in_use(project)}
+    candidate, number = wanted, 1
+    while _key(candidate) in used or (number > 1 and candidate.exists()):
+        number += 1
+        candidate = wanted.with_name(f"{wanted.stem}_{number}{wanted.suffix}")
+    return candidate
+
+
+def _opened(path: str, what: str) -> QgsRasterLayer:
+    layer = QgsRasterLayer(str(path), what, "gdal")
+    if not layer.isValid():
+        raise TilthError(f"{what}: {path} can't be opened in QGIS; map again")
+    return layer
+
+
+def _group(project: QgsProject, name: str) -> QgsLayerTreeGroup:
+    """The group of this name at the top level, a new one at the top where there is none."""
+    root = project.layerTreeRoot()
+    for child in root.children():
+        if isinstance(child, QgsLayerTreeGroup) and child.name() == name:
+            return child
+    return root.insertGroup(0, name)
+
+
+def _next_version(group: QgsLayerTreeGroup) -> int:
+    """The first number above those of the maps that are there."""
+    versions = [0]
+    for node in group.findLayers():
+        layer = node.layer()
+        if layer is not None:
+            versions.append(int(layer.customProperty("tilth/version", 0)))
+    return max(versions) + 1
+
+
+def _insert(
+    layer: QgsRasterLayer,
+    project: QgsProject,
+    group: QgsLayerTreeGroup,
+    name: str,
+    version: int,
+    visible: bool,
+) -> None:
+    layer.setName(name if version == 1 else f"{name} {version}")
+    layer.setCustomProperty("tilth/version", version)
+    project.addMapLayer(layer, False)
+    node = group.insertLayer(0, layer)
+    node.setItemVisibilityChecked(visible)
+    node.setExpanded(visible)
+
+
+def _describe(layer: QgsRasterLayer, name: str, result: Dict[str, Any]) -> None:
+    """Say in the layer's metadata what it is and what made it."""
+    metadata = QgsLayerMetadata(layer.metadata())
+    names = ", ".join(str(entry["name"]) for entry in result.get("classes") or [])
+    metadata.setTitle(f"{name}: classified map")
+    metadata.setAbstract(f"Classes: {names}. Mapped by Tilth with the adapter {name!r}.")
+    metadata.setType("dataset")
+    metadata.setCrs(layer.crs())
+    layer.setMetadata(metadata)
+    layer.setCustomProperty("tilth/adapter", name)
+
+
+def _style_confidence(layer: QgsRasterLayer) -> None:
+    """Grey, from none (black) to full confidence (white)."""
+    provider = layer.dataProvider()
+    stretch = QgsContrastEnhancement(provider.dataType(1))
+    algorithm = QgsContrastEnhancement.ContrastEnhancementAlgorithm.StretchToMinimumMaximum
+    stretch.setContrastEnhancementAlgorithm(algorithm, True)
+    stretch.setMinimumValue(0.0)
+    stretch.setMaximumValue(1.0)
+    renderer = QgsSingleBandGrayRenderer(provider, 1)
+    renderer.setContrastEnhancement(stretch)
+    layer.setRenderer(renderer)
+
+
+def _files_in_use(project: QgsProject) -> Iterator[Path]:
+    """The files that layers of the project read."""
+    registry = QgsProviderRegistry.instance()
+    for layer in project.mapLayers().values():
+        parts = registry.decodeUri(layer.providerType(), layer.source())
+        path = parts.get("path")
+        if path:
+            yield Path(str(path))
+
+
+def _key(path: Path) -> str:
+    """A name that two paths share when they are one file."""
+    return os.path.normcase(os.path.realpath(path))

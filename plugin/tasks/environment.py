@@ -11,7 +11,7 @@ from qgis.PyQt.QtNetwork import QNetworkProxy
 
 from ..engine.errors import TilthError
 from ..environment.create import create as create_environment
-from ..environment.faults import EnvironmentError_
+from ..environment.faults import EnvironmentCancelled, EnvironmentError_
 from ..worker.faults import WorkerError
 from .base import BaseTask
 from .download import fetch
@@ -38,8 +38,8 @@ class EnvironmentTask(BaseTask):
                 proxy=self._proxy,
             )
         except EnvironmentError_ as error:
-            kind = "environment" if self.wanted() else "cancelled"
-            raise WorkerError(kind, str(error)) from error
+            stopped = isinstance(error, EnvironmentCancelled) or not self.wanted()
+            raise WorkerError("cancelled" if stopped else "environment", str(error)) from error
         return self._target
 
     def _fetch(self, url: str, path: Path) -> None:

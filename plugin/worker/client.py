@@ -12,6 +12,7 @@ from typing import Any, Callable, Dict, Mapping, Optional, Sequence, Union
 
 from ..engine import jobs, protocol
 from ..engine.errors import TilthError
+from ..environment.child import child_environment
 from . import faults, process
 from .faults import WorkerError
 
@@ -133,8 +134,8 @@ class WorkerClient:
                 code = self._drop(worker)
                 if self._closed or gone.wanted:
                     raise WorkerError("cancelled", "Cancelled.") from gone
-                # A worker may have gone after some idle time just when the job came.
-                if retried or code != 0 or gone.started:
+                # It may have gone while it was idle, and this job just came too late.
+                if retried or gone.started:
                     raise faults.died(code, worker.log) from gone
                 retried = True
             except WorkerError as error:
@@ -172,8 +173,6 @@ class WorkerClient:
         log = process.new_log(self._log_folder)
         environment = self._environment
         if environment is None:
-            from ..environment.child import child_environment
-
             environment = child_environment(os.environ)
         with self._state:
             if self._closed:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional, Union
 
+from ..environment.faults import EnvironmentError_
 from .client import IsCancelled, OnEvent, WorkerClient, WorkerError, progress
 
 MOST_WORKERS = 2
@@ -65,14 +66,10 @@ class WorkerPool:
         is_cancelled: Optional[IsCancelled] = None,
     ) -> Dict[str, Any]:
         """Run a job in a worker and return its result; blocks. Raises WorkerError."""
-        python = self._python_of()
-        if python is None:
-            raise WorkerError(
-                "environment", "The engine is not installed yet: install it from Tilth's dock."
-            )
+        python = self._python()
         slot = self._claim(job.kind, on_event or _deaf, is_cancelled or _never)
         try:
-            client = self._client(slot, Path(python))
+            client = self._client(slot, python)
             return client.run(job, on_event, is_cancelled)
         finally:
             with self._changed:
@@ -97,6 +94,17 @@ class WorkerPool:
             self._changed.notify_all()
         for client in clients:
             client.close()
+
+    def _python(self) -> Path:
+        try:
+            python = self._python_of()
+        except EnvironmentError_ as error:
+            raise WorkerError("environment", str(error)) from error
+        if python is None:
+            raise WorkerError(
+                "environment", "The engine is not installed yet: install it from Tilth's dock."
+            )
+        return Path(python)
 
     def _claim(self, kind: str, listen: OnEvent, cancelled: IsCancelled) -> _Slot:
         """A slot for a job of this kind, once there is one."""

@@ -1,0 +1,206 @@
+"""Rasters that only QGIS can read, written to a GeoTIFF through their provider.
+
+The plan is made in the main thread, where the layer lives; the writing happens in a task's thread
+with a copy of the provider that belongs to no layer.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import List, Optional
+from xml.etree import ElementTree  # nosec B405 - written only, nothing is parsed
+
+from qgis.core import (
+    QgsCoordinateReferenceSystem,
+    QgsCoordinateTransformContext,
+    QgsFeedback,
+    QgsProject,
+    QgsRasterBlockFeedback,
+    QgsRasterDataProvider,
+    QgsRasterFileWriter,
+    QgsRasterLayer,
+    QgsRasterNuller,
+    QgsRasterPipe,
+    QgsRectangle,
+)
+from qgis.PyQt.QtCore import Qt, QThread
+
+from ..engine.errors import TilthError
+
+MOST_PIXELS = 100_000_000
+# What a layer without pixels of its own is read at when nobody says: as fine as this allows.
+_USUAL_PIXELS = 16_000_000
+
+
+@dataclass
+class Export:
+    """What has to be written: made by ``plan``, done by ``write``."""
+
+    name: str
+    provider: QgsRasterDataProvider
+    crs: QgsCoordinateReferenceSystem
+    context: QgsCoordinateTransformContext
+    extent: QgsRectangle
+    columns: int
+    rows: int
+    band_names: List[str]
+
+
+def plan(
+    layer: QgsRasterLayer,
+    extent: Optional[QgsRectangle],
+    resolution: Optional[float],
+    limit: int = MOST_PIXELS,
+) -> Export:
+    """In the main thread: how the layer, or its part inside ``extent``, is written.
+
+    ``extent`` is in the layer's CRS. Raises TilthError where there would be too much.
+    """
+    own = _pixel_size(layer)
+    if extent is None and own is None:
+        raise TilthError(
+            f"image: the layer {layer.name()!r} has no end; choose an extent to read it in"
+        )
+    box = QgsRectangle(extent if extent is not None else layer.extent())
+    width, height = own or (0.0, 0.0)
+    if own is not None and resolution is None:
+        box = _on_grid(box, layer)
+    else:
+        width = height = resolution or _finest(layer, box)
+    columns = max(1, round(box.width() / width))
+    rows = max(1, round(box.height() / height))
+    if columns * rows > limit:
+        raise TilthError(
+            f"image: the layer {layer.name()!r} has to be read through QGIS, and "
+            f"{columns} x {rows} pixels are too many for that (at most {limit:,}); choose a "
+            "smaller extent or a coarser resolution, or save the layer as a GeoTIFF and use that"
+        )
+    return Export(
+        name=layer.name(),
+        provider=_detached(layer),
+        crs=layer.crs(),
+        context=QgsProject.instance().transformContext(),
+        extent=_whole_pixels(box, columns * width, rows * height),
+        columns=columns,
+        rows=rows,
+        band_names=band_names(layer),
+    )
+
+
+def write(export: Export, path: Path, feedback: Optional[QgsFeedback] = None) -> List[str]:
+    """In a task's thread: write the GeoTIFF; warnings. Raises TilthError."""
+    export.provider.moveToThread(QThread.currentThread())
+    block_feedback = QgsRasterBlockFeedback()
+    if feedback is not None:
+        feedback.canceled.connect(block_feedback.cancel, Qt.ConnectionType.DirectConnection)
+        if feedback.isCanceled():
+            block_feedback.cancel()
+    writer = QgsRasterFileWriter(str(path))
+    writer.setOutputFormat("GTiff")
+    writer.setCreateOptions(["TILED=YES", "COMPRESS=DEFLATE", "BIGTIFF=IF_SAFER"])
+    outcome = writer.writeRaster(
+        _pipe(export.provider),
+        export.columns,
+        export.rows,
+        export.extent,
+        export.crs,
+        export.context,
+        block_feedback,
+    )
+    errors = [str(error) for error in block_feedback.errors()]
+    if outcome != QgsRasterFileWriter.WriterError.NoError:
+        path.unlink(missing_ok=True)
+        if block_feedback.isCanceled():
+            raise TilthError("Cancelled.")
+        reason = f": {errors[0]}" if errors else ""
+        raise TilthError(
+            f"image: the layer {export.name!r} could not be read through QGIS and written to "
+            f"{path}{reason}; check the layer's source and the free space on the disk"
+        )
+    _name_bands(path, export.band_names)
+    if errors:
+        return [f"Parts of the layer {export.name!r} could not be read: {errors[0]}"]
+    return []
+
+
+def band_names(layer: QgsRasterLayer) -> List[str]:
+    """The bands' own names, empty where QGIS only counts ("Band 1")."""
+    names = (layer.bandName(number) for number in range(1, layer.bandCount() + 1))
+    return [name.partition(": ")[2] for name in names]
+
+
+def _detached(layer: QgsRasterLayer) -> QgsRasterDataProvider:
+    """A copy of the layer's provider that any thread may take."""
+    provider = layer.dataProvider().clone()
+    provider.moveToThread(None)
+    return provider
+
+
+def _pipe(provider: QgsRasterDataProvider) -> QgsRasterPipe:
+    """A pipe from a copy of the provider, with the no-data values that were set in QGIS."""
+    pipe = QgsRasterPipe()
+    copy = provider.clone()
+    nuller = QgsRasterNuller()
+    for band in range(1, copy.bandCount() + 1):
+        ranges = copy.userNoDataValues(band)
+        if ranges:
+            nuller.setNoData(band, ranges)
+    pipe.set(copy)
+    pipe.set(nuller)
+    return pipe
+
+
+def _pixel_size(layer: QgsRasterLayer) -> Optional[tuple]:
+    """Width and height of the layer's own pixels; None where it has none (XYZ, WMS)."""
+    if layer.width() <= 0 or layer.height() <= 0:
+        return None
+    box = layer.extent()
+    return box.width() / layer.width(), box.height() / layer.height()
+
+
+def _on_grid(box: QgsRectangle, layer: QgsRasterLayer) -> QgsRectangle:
+    """The box widened to whole pixels of the layer, so that no value is resampled."""
+    whole = layer.extent()
+    width, height = whole.width() / layer.width(), whole.height() / layer.height()
+    first = max(0, math.floor((box.xMinimum() - whole.xMinimum()) / width + 1e-6))
+    last = min(layer.width(), math.ceil((box.xMaximum() - whole.xMinimum()) / width - 1e-6))
+    top = max(0, math.floor((whole.yMaximum() - box.yMaximum()) / height + 1e-6))
+    bottom = min(layer.height(), math.ceil((whole.yMaximum() - box.yMinimum()) / height - 1e-6))
+    if first >= last or top >= bottom:
+        raise TilthError(
+            f"extent: it lies outside the image {layer.name()!r}; choose one on the image"
+        )
+    return QgsRectangle(
+        whole.xMinimum() + first * width,
+        whole.yMaximum() - bottom * height,
+        whole.xMinimum() + last * width,
+        whole.yMaximum() - top * height,
+    )
+
+
+def _whole_pixels(box: QgsRectangle, width: float, height: float) -> QgsRectangle:
+    """A box of this size at the same upper left corner: the pixels stay square."""
+    return QgsRectangle(
+        box.xMinimum(), box.yMaximum() - height, box.xMinimum() + width, box.yMaximum()
+    )
+
+
+def _finest(layer: QgsRasterLayer, box: QgsRectangle) -> float:
+    """The server's finest resolution that keeps the usual number of pixels, or one that does."""
+    least = math.sqrt(box.width() * box.height() / _USUAL_PIXELS)
+    fine = [size for size in layer.dataProvider().nativeResolutions() if size >= least]
+    return min(fine, default=least)
+
+
+def _name_bands(path: Path, names: List[str]) -> None:
+    """Band names in a file beside the GeoTIFF, where GDAL looks for them."""
+    if not any(names):
+        return
+    root = ElementTree.Element("PAMDataset")
+    for number, name in enumerate(names, start=1):
+        if name:
+            band = ElementTree.SubElement(root, "PAMRasterBand", band=str(number))
+            ElementTree.SubElement(band, "Description").text = name
+    ElementTree.ElementTree(root).write(f"{path}.aux.xml", encoding="utf-8")

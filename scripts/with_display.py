@@ -25,7 +25,17 @@ def display() -> Iterator[Dict[str, str]]:
         raise SystemExit("Xvfb is missing: run `make qgis`")
     reading, writing = os.pipe()
     server = subprocess.Popen(
-        [program, "-displayfd", str(writing), "-screen", "0", SCREEN, "-nolisten", "tcp", "-noreset"],
+        [
+            program,
+            "-displayfd",
+            str(writing),
+            "-screen",
+            "0",
+            SCREEN,
+            "-nolisten",
+            "tcp",
+            "-noreset",
+        ],
         pass_fds=[writing],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,

@@ -1,0 +1,132 @@
+"""The main job through the plugin, in a real QGIS window: ``demo.py [IMAGE] [LABELS] [FIELD] [OUT]``.
+
+Starts QGIS with a fresh profile in which Tilth is enabled, and a display of its own where there is
+none. scripts/demo_in_qgis.py runs inside and drives the dock; this end says what came of it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Dict, List
+
+from with_display import display
+
+ROOT = Path(__file__).resolve().parent.parent
+SAMPLE = ROOT / "resources" / "sample"
+DEFAULTS = (str(SAMPLE / "image.tif"), str(SAMPLE / "labels.gpkg"), "class", "demo")
+TIME_LIMIT_SECONDS = int(os.environ.get("TILTH_DEMO_SECONDS", "900"))
+FILES = ("adapter", "map", "report", "picture")
+
+
+def main(arguments: List[str]) -> int:
+    """0 when every file is there."""
+    given = [*arguments, "", "", "", ""][:4]
+    image, labels, field, out = (word or default for word, default in zip(given, DEFAULTS))
+    if bool(given[0]) != bool(given[1]):
+        return _fail("give IMAGE and LABELS together (and FIELD, the class field)")
+    for path in (image, labels.split("|")[0]):
+        if not Path(path).exists():
+            return _fail(f"there is no {path}")
+    folder = Path(out).absolute()
+    folder.mkdir(parents=True, exist_ok=True)
+    summary = folder / "summary.json"
+    summary.unlink(missing_ok=True)
+    log = ROOT / "build" / "demo" / "qgis.log"
+    started = time.monotonic()
+    code = _run_qgis(
+        {
+            "TILTH_DEMO_IMAGE": str(Path(image).absolute()),
+            "TILTH_DEMO_LABELS": os.path.abspath(labels),
+            "TILTH_DEMO_FIELD": field,
+            "TILTH_DEMO_OUT": str(folder),
+            "TILTH_PYTHON": str(ROOT / ".venv" / "bin" / "python"),
+        },
+        log,
+    )
+    if not summary.is_file():
+        why = f"no result within {TIME_LIMIT_SECONDS} s" if code is None else f"exit code {code}"
+        return _fail(f"QGIS ended without a result ({why})", log)
+    result = json.loads(summary.read_text(encoding="utf-8"))
+    if result.get("error"):
+        return _fail(result["error"], log)
+    missing = [name for name in FILES if not Path(result.get(name) or "nowhere").is_file()]
+    if missing:
+        return _fail(f"these were not written: {', '.join(missing)}", log)
+    for name in FILES:
+        size = Path(result[name]).stat().st_size
+        print(f"{name:8} {result[name]}  ({size / 1e6:.2f} MB)")
+    classes = ", ".join(_name(entry) for entry in result.get("classes", []))
+    print(f"classes  {classes}")
+    print(f"time     {time.monotonic() - started:.0f} s, of it in Tilth {result.get('seconds')} s")
+    return 0
+
+
+def _run_qgis(variables: Dict[str, str], log: Path) -> "int | None":
+    """QGIS's exit code; None when it ran past the limit and was ended."""
+    qgis = shutil.which("qgis")
+    if qgis is None:
+        raise SystemExit("QGIS is missing: run `make qgis`")
+    profiles = _fresh_profile(log.parent)
+    command = [qgis, "--nologo", "--noversioncheck", "--profiles-path", str(profiles)]
+    command += ["--code", str(ROOT / "scripts" / "demo_in_qgis.py")]
+    own = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    with nullcontext(dict(os.environ)) if own else display() as environ, log.open("wb") as sink:
+        process = subprocess.Popen(
+            command,
+            env={**environ, **variables},
+            stdin=subprocess.DEVNULL,
+            stdout=sink,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        try:
+            return process.wait(timeout=TIME_LIMIT_SECONDS)
+        except subprocess.TimeoutExpired:
+            return None
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+
+
+def _fresh_profile(folder: Path) -> Path:
+    """A profile folder in which Tilth is a plugin, and enabled, and nothing asks anything."""
+    shutil.rmtree(folder, ignore_errors=True)
+    profile = folder / "profiles" / "default"
+    plugins = profile / "python" / "plugins"
+    plugins.mkdir(parents=True)
+    (plugins / "tilth").symlink_to(ROOT, target_is_directory=True)
+    settings = profile / "QGIS" / "QGIS3.ini"
+    settings.parent.mkdir()
+    settings.write_text(
+        "[PythonPlugins]\ntilth=true\n\n"
+        "[qgis]\ncheckVersion=false\nshowTips=false\nnewsFeed\\enabled=false\n\n"
+        "[locale]\noverrideFlag=true\nuserLocale=en_US\n",
+        encoding="utf-8",
+    )
+    return folder
+
+
+def _name(entry: object) -> str:
+    return str(entry.get("name")) if isinstance(entry, dict) else str(entry)
+
+
+def _fail(why: str, log: "Path | None" = None) -> int:
+    if log is not None and log.is_file():
+        for line in log.read_text(encoding="utf-8", errors="replace").splitlines()[-30:]:
+            print(f"  | {line}", file=sys.stderr)
+    where = f" (QGIS's log: {log})" if log is not None else ""
+    print(f"The demo failed: {why}{where}", file=sys.stderr)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

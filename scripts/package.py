@@ -1,0 +1,50 @@
+"""The plugin as one zip that QGIS installs, in dist/: only what belongs to it, the same each time."""
+
+from __future__ import annotations
+
+import configparser
+import sys
+import zipfile
+from pathlib import Path
+from typing import Iterator
+
+ROOT = Path(__file__).resolve().parent.parent
+FILES = ("__init__.py", "metadata.txt", "LICENSE", "README.md", "CHANGELOG.md")
+FOLDERS = ("plugin", "ui", "resources")
+LEFT_OUT = ("__pycache__", ".pyc", ".qgs~", ".aux.xml")
+LIMIT_BYTES = 25_000_000  # what plugins.qgis.org accepts
+SAME_DATE = (2026, 1, 1, 0, 0, 0)
+
+
+def files() -> Iterator[Path]:
+    """The plugin's files, relative to the root, sorted."""
+    for name in FILES:
+        yield Path(name)
+    for folder in FOLDERS:
+        for path in sorted((ROOT / folder).rglob("*")):
+            if path.is_file() and not any(part in str(path) for part in LEFT_OUT):
+                yield path.relative_to(ROOT)
+
+
+def main() -> int:
+    """Write dist/tilth-VERSION.zip; 1 when it is too large or incomplete."""
+    metadata = configparser.ConfigParser(interpolation=None)
+    metadata.read(ROOT / "metadata.txt", encoding="utf-8")
+    target = ROOT / "dist" / f"tilth-{metadata['general']['version']}.zip"
+    target.parent.mkdir(exist_ok=True)
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in files():
+            entry = zipfile.ZipInfo(f"tilth/{path.as_posix()}", SAME_DATE)
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            entry.external_attr = 0o644 << 16
+            archive.writestr(entry, (ROOT / path).read_bytes())
+    size = target.stat().st_size
+    print(f"{target}  ({size / 1e6:.2f} MB)")
+    if size > LIMIT_BYTES:
+        print(f"The zip is larger than the {LIMIT_BYTES} bytes that are accepted", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

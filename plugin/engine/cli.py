@@ -1,0 +1,273 @@
+"""The command ``tilth``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from . import jobs
+from .errors import TilthError
+from .events import Reporter
+from .run import Runner, failure
+from .version import VERSION
+
+EXIT = {"input": 2, "memory": 2, "cancelled": 130, "internal": 1}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit status (0, 2 bad input, 130 cancelled, 1 our fault)."""
+    options = _parser().parse_args(arguments)
+    if options.verb == "worker":
+        from .worker import main as worker
+
+        return worker()
+    stopped: list[int] = []
+    signal.signal(signal.SIGINT, lambda number, frame: _interrupt(stopped))
+    signal.signal(signal.SIGTERM, lambda number, frame: _interrupt(stopped))
+    show = _Json() if options.json else _Text()
+    reporter = Reporter(show.event, lambda: bool(stopped))
+    try:
+        job = options.make(options)
+        job.check()
+        result = options.run(job, reporter) if hasattr(options, "run") else Runner().run(
+            job, reporter
+        )
+    except (Exception, KeyboardInterrupt) as error:
+        event = failure(error)
+        show.event(event)
+        return EXIT[event["kind"]]
+    show.result(options.verb, result)
+    return 0
+
+
+def _interrupt(stopped: list[int]) -> None:
+    """The first signal asks the job to stop; a second one stops it where it is."""
+    stopped.append(1)
+    if len(stopped) > 1:
+        raise KeyboardInterrupt
+
+
+class _Json:
+    """Events as JSON lines on standard output."""
+
+    def event(self, event: dict[str, Any]) -> None:
+        from .protocol import encode
+
+        sys.stdout.write(encode(event).decode())
+        sys.stdout.flush()
+
+    def result(self, verb: str, result: dict[str, Any]) -> None:
+        self.event({"event": "result", "result": result})
+
+
+class _Text:
+    """Events for people: progress on standard error, the result on standard output."""
+
+    def event(self, event: dict[str, Any]) -> None:
+        kind = event["event"]
+        if kind == "progress":
+            self._progress(event)
+            return
+        self._clear()
+        if kind == "metrics":
+            self._metrics(event)
+        elif kind == "notice":
+            mark = "warning: " if event["level"] == "warning" else ""
+            print(f"{mark}{event['message']}", file=sys.stderr)
+        elif kind == "error":
+            print(f"tilth: {event['message']}", file=sys.stderr)
+            if event["log"]:
+                print(f"tilth: the details are in {event['log']}", file=sys.stderr)
+
+    def result(self, verb: str, result: dict[str, Any]) -> None:
+        from .wording import result_text
+
+        self._clear()
+        print(result_text(verb, result))
+
+    def _progress(self, event: dict[str, Any]) -> None:
+        if sys.stderr.isatty():
+            left = event["seconds_left"]
+            rest = f", {left:.0f} s left" if left is not None else ""
+            line = f"{event['fraction']:4.0%} {event['message']}{rest}"
+            sys.stderr.write(f"\r\033[K{line[:100]}")
+            sys.stderr.flush()
+
+    def _metrics(self, event: dict[str, Any]) -> None:
+        values = event["values"]
+        parts = [f"epoch {event['epoch']}", f"loss {values['train_loss']:.3f}"]
+        if values.get("validation_score") is not None:
+            parts.append(f"held-out loss {values['validation_loss']:.3f}")
+            parts.append(f"macro-F1 {values['validation_score']:.3f}")
+        print("  ".join(parts), file=sys.stderr)
+
+    def _clear(self) -> None:
+        if sys.stderr.isatty():
+            sys.stderr.write("\r\033[K")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="tilth", description="Fine-tune a geospatial foundation model on drawn polygons."
+    )
+    parser.add_argument("--version", action="version", version=f"tilth {VERSION}")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="COMMAND")
+    for add in (_train, _predict, _evaluate, _inspect, _backbones):
+        add(verbs)
+    verbs.add_parser("worker", help="the JSON-lines worker that the plugin starts")
+    return parser
+
+
+def _common(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="events as JSON lines on stdout")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps")
+    parser.add_argument("--threads", type=int, default=0, help="CPU threads (0: all)")
+    parser.add_argument("--seed", type=int, default=0)
+
+
+def _images(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--image", action="append", required=True, help="may be repeated")
+    parser.add_argument("--stack", action="store_true", help="the files are one scene's bands")
+    parser.add_argument("--bands", type=_numbers, default=[], help="for example 1,2,3,7")
+
+
+def _train(verbs: Any) -> None:
+    parser = verbs.add_parser("train", help="fine-tune on labels; leaves an adapter")
+    _images(parser)
+    parser.add_argument("--labels", default="", metavar="VECTOR[|layername=L]")
+    parser.add_argument("--class-field", default="")
+    parser.add_argument("--labelled-area", default="", metavar="VECTOR")
+    parser.add_argument("--label-raster", default="", metavar="RASTER")
+    parser.add_argument("--backbone", default="embedded")
+    parser.add_argument("--random-backbone", action="store_true", help="random weights, to compare")
+    parser.add_argument("--method", default="lora", choices=jobs.METHODS)
+    parser.add_argument("--decoder", default="unet", choices=jobs.DECODERS)
+    parser.add_argument("--epochs", type=int)
+    parser.add_argument("--minutes", type=float)
+    parser.add_argument("--split", default="polygons", choices=jobs.SPLITS)
+    parser.add_argument("--continue-from", default="", metavar="ADAPTER")
+    parser.add_argument("--resume", action="store_true", help="go on with a killed training")
+    parser.add_argument("--name", default="", help="the adapter's name (default: the file's)")
+    parser.add_argument("--out", required=True, metavar="ADAPTER.tilth")
+    parser.add_argument("--report", default="", metavar="REPORT.html")
+    parser.add_argument("--dry-run", action="store_true", help="only say what would run")
+    _common(parser)
+    parser.set_defaults(make=_train_job)
+
+
+def _train_job(options: argparse.Namespace) -> Any:
+    job = jobs.TrainJob(
+        images=options.image,
+        stack=options.stack,
+        bands=options.bands,
+        labels=options.labels,
+        class_field=options.class_field,
+        labelled_area=options.labelled_area,
+        label_raster=options.label_raster,
+        backbone=options.backbone,
+        random_backbone=options.random_backbone,
+        method=options.method,
+        decoder=options.decoder,
+        epochs=options.epochs,
+        minutes=options.minutes,
+        split=options.split,
+        continue_from=options.continue_from,
+        resume=options.resume,
+        name=options.name,
+        out=options.out,
+        report=options.report,
+        device=options.device,
+        threads=options.threads,
+        seed=options.seed,
+    )
+    if options.dry_run:
+        options.verb = "plan"
+        return jobs.PlanJob(job)
+    return job
+
+
+def _predict(verbs: Any) -> None:
+    parser = verbs.add_parser("predict", help="map an image with an adapter")
+    _images(parser)
+    parser.add_argument("--adapter", required=True, metavar="A.tilth")
+    parser.add_argument(
+        "--extent", type=float, nargs=4, metavar=("XMIN", "YMIN", "XMAX", "YMAX"), default=None
+    )
+    parser.add_argument("--extent-crs", default="", help="default: the image's")
+    parser.add_argument("--mask", default="", metavar="VECTOR")
+    parser.add_argument("--out", required=True, metavar="MAP.tif")
+    parser.add_argument("--confidence", default="", metavar="C.tif")
+    parser.add_argument("--probabilities", default="", metavar="P.tif")
+    _common(parser)
+    parser.set_defaults(make=_predict_job)
+
+
+def _predict_job(options: argparse.Namespace) -> jobs.PredictJob:
+    extent = None
+    if options.extent is not None:
+        extent = jobs.Extent(*options.extent, crs=options.extent_crs)
+    return jobs.PredictJob(
+        adapter=options.adapter,
+        images=options.image,
+        stack=options.stack,
+        bands=options.bands,
+        extent=extent,
+        mask=options.mask,
+        out=options.out,
+        confidence=options.confidence,
+        probabilities=options.probabilities,
+        device=options.device,
+        threads=options.threads,
+        seed=options.seed,
+    )
+
+
+def _evaluate(verbs: Any) -> None:
+    parser = verbs.add_parser("evaluate", help="score a map against a reference")
+    parser.add_argument("--map", required=True, metavar="MAP.tif")
+    parser.add_argument("--reference", required=True, metavar="VECTOR|RASTER")
+    parser.add_argument("--class-field", default="")
+    parser.add_argument("--out", default="", metavar="REPORT.html|.json")
+    _common(parser)
+    parser.set_defaults(
+        make=lambda o: jobs.EvaluateJob(o.map, o.reference, o.class_field, o.out)
+    )
+
+
+def _inspect(verbs: Any) -> None:
+    parser = verbs.add_parser("inspect", help="an adapter's card, and whether it verifies")
+    parser.add_argument("adapter", metavar="ADAPTER.tilth")
+    _common(parser)
+    parser.set_defaults(make=lambda o: jobs.InspectJob(o.adapter))
+
+
+def _backbones(verbs: Any) -> None:
+    parser = verbs.add_parser("backbones", help="the backbones that Tilth has")
+    parser.add_argument("action", nargs="?", default="list", choices=("list", "show"))
+    parser.add_argument("id", nargs="?", default="")
+    _common(parser)
+    parser.set_defaults(make=_backbones_job)
+
+
+def _backbones_job(options: argparse.Namespace) -> jobs.DescribeJob:
+    if options.action == "show":
+        from .backbones import catalogue
+
+        if options.id not in catalogue.cards():
+            known = ", ".join(catalogue.cards())
+            raise TilthError(f"backbone {options.id!r}: not known; choose one of {known}")
+        options.run = lambda job, reporter: catalogue.cards()[options.id].to_dict()
+    return jobs.DescribeJob()
+
+
+def _numbers(text: str) -> list[int]:
+    try:
+        return [int(part) for part in text.split(",") if part.strip()]
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no list of band numbers such as 1,2,3"
+        ) from None

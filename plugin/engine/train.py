@@ -1,0 +1,311 @@
+"""Fine-tune a backbone on labels, and leave an adapter."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from rasterio.windows import Window
+
+from . import adapter_file, devices
+from .adapter_file import Adapter
+from .backbones import catalogue
+from .calibration import temperature_of
+from .data.burn import rasterise
+from .data.files import atomic_path
+from .errors import OutOfMemoryError, TilthError
+from .evaluate import scores
+from .events import Reporter
+from .jobs import TrainJob, to_json
+from .model import methods
+from .model.methods import Method
+from .model.segmenter import DecoderSettings, Segmenter, build
+from .normalise import Normalisation
+from .prepare import Prepared, prepared
+from .report import training_report
+from .training import checkpoint
+from .training.aim import Aim, cover
+from .training.loop import Loop, Progress
+from .training.samples import Samples, keys_of
+from .version import VERSION
+
+# Held-out chips that are looked at after each epoch; the final score is over all of them.
+EPOCH_CHIPS = 32
+MARGIN = 8
+
+
+def train(job: TrainJob, reporter: Reporter) -> dict[str, Any]:
+    """Run the job; returns the result as docs/design.md describes it.
+
+    Raises TilthError for input that a person can mend, Cancelled, and OutOfMemoryError.
+    """
+    devices.set_threads(job.threads)
+    device = devices.choose(job.device)
+    check_output(job.out)
+    with prepared(job, device, reporter) as ready:
+        for text in ready.warnings:
+            reporter.warn(text)
+        for text in ready.notes:
+            reporter.info(text)
+        samples = _samples(ready, reporter)
+        segmenter, method = _segmenter(job, ready)
+        training, held_out = _units(ready, samples)
+        loop = Loop(
+            segmenter,
+            Aim(samples, training, ready.settings.chip),
+            _thinned(held_out, job.seed),
+            len(ready.codes),
+            device,
+            ready.settings,
+        )
+        folder = Path(job.work_folder or f"{job.out}.training")
+        try:
+            _run(job, loop, ready, folder, reporter)
+        except torch.OutOfMemoryError as error:
+            raise OutOfMemoryError(
+                f"device {device}: its memory is too small for this training; choose the CPU, or "
+                "close other programs that use the device"
+            ) from error
+        except BaseException as error:
+            # A killed run keeps its checkpoint; one that ended with a word does not need it.
+            if not isinstance(error, (KeyboardInterrupt, SystemExit)):
+                checkpoint.remove(folder)
+            raise
+        reporter.progress(0.97, "Scoring the held-out polygons" if held_out else "Writing")
+        loop.held_out = held_out
+        card = _card(job, ready, loop, method, reporter)
+        _write(job, loop, method, card)
+        checkpoint.remove(folder)
+    if job.report:
+        training_report(job.report, card, loop.progress.history)
+    reporter.progress(1.0, "Done")
+    return {
+        "adapter": job.out,
+        "report": job.report,
+        "card": card,
+        "score": card["score"],
+        "epochs": loop.progress.epoch,
+        "seconds": loop.progress.seconds,
+        "warnings": reporter.warnings,
+    }
+
+
+def check_output(path: str) -> None:
+    """Raise TilthError where the adapter can't be written, before any time is spent."""
+    with contextlib.suppress(_Tried), atomic_path(path):
+        raise _Tried
+
+
+class _Tried(Exception):
+    """Leaves atomic_path before it renames anything."""
+
+
+def _samples(ready: Prepared, reporter: Reporter) -> Samples:
+    """Read the labelled parts of the images into memory, standardised."""
+    samples = Samples(ready.settings.chip, len(ready.wavelengths))
+    lookup = np.zeros(max(ready.codes) + 1, np.uint8)
+    lookup[ready.codes] = np.arange(1, len(ready.codes) + 1)
+    units = ready.labels.units()
+    last = max(units, default=0)
+    to_unit = np.arange(last + 1, dtype=np.int32)
+    for polygon, unit in units.items():
+        to_unit[polygon] = unit
+
+    def read_image(
+        image: int, row: int, column: int, size: int
+    ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        window = Window(column, row, size, size)
+        return ready.normalisations[image].read(ready.images[image], window)
+
+    def read_labels(
+        image: int, row: int, column: int, size: int
+    ) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
+        codes, ids = rasterise(ready.labels, image, Window(column, row, size, size))
+        return lookup[codes], to_unit[ids]
+
+    def step(done: int, of: int) -> None:
+        reporter.progress(0.02 + 0.03 * done / of, "Reading the labelled parts of the images")
+
+    keys = keys_of(_boxes(ready), samples.size)
+    if not samples.fill(keys, read_image, read_labels, step, ready.settings.seed):
+        reporter.warn("labels: they cover more than memory holds; a random part of them is used")
+    return samples
+
+
+def _boxes(ready: Prepared) -> list[tuple[int, int, int, int, int]]:
+    """Each polygon's box in pixels, inside its image."""
+    boxes = []
+    for polygon in ready.labels.polygons:
+        image = ready.images[polygon.image]
+        left, top, right, bottom = polygon.pixel_geometry.bounds
+        if polygon.spot is not None:
+            left, top = polygon.spot
+            right, bottom = left + 1, top + 1
+        row0, column0 = max(int(top), 0), max(int(left), 0)
+        row1, column1 = min(int(np.ceil(bottom)), image.height), min(
+            int(np.ceil(right)), image.width
+        )
+        boxes.append((polygon.image, row0, column0, row1, column1))
+    return boxes
+
+
+def _segmenter(job: TrainJob, ready: Prepared) -> tuple[Segmenter, Method]:
+    segmenter, method = build(
+        job.backbone,
+        Method(job.method),
+        ready.decoder,
+        ready.wavelengths,
+        len(ready.codes),
+        seed=job.seed,
+        random_backbone=job.random_backbone,
+    )
+    if job.continue_from:
+        _continue(job, ready, segmenter, method)
+    return segmenter, method
+
+
+def _continue(job: TrainJob, ready: Prepared, segmenter: Segmenter, method: Method) -> None:
+    """Start from an adapter's weights. Raises TilthError where it is of another kind."""
+    earlier = adapter_file.read(job.continue_from)
+    card = earlier.card
+    same = (
+        card["backbone"]["id"] == job.backbone
+        and Method.from_dict(card["method"]) == method
+        and DecoderSettings.from_dict(card["decoder"]) == ready.decoder
+        and len(card["bands"]) == len(ready.wavelengths)
+        and [entry["code"] for entry in card["classes"]] == ready.codes
+    )
+    if not same:
+        raise TilthError(
+            f"{job.continue_from}: training can go on from it only with the same backbone, "
+            "method, decoder, bands and classes; choose the same, or start anew"
+        )
+    methods.restore(segmenter.backbone, method, earlier.adapter)
+    segmenter.decoder.load_state_dict(earlier.decoder)
+    # The weights know the earlier image's units, so that this one has to come in them.
+    earlier_units = Normalisation.from_dict(card["normalisation"])
+    ready.normalisations[:] = [earlier_units.for_image(image)[0] for image in ready.images]
+
+
+def _units(ready: Prepared, samples: Samples) -> tuple[NDArray[np.int32], list[Any]]:
+    """The units that are trained on, and the held-out chips."""
+    units = ready.labels.units()
+    training = {units[i] for i in ready.split.train_ids}
+    held_out = {units[i] for i in ready.split.validation_ids} - training
+    chips = cover(samples, np.array(sorted(held_out), np.int32), samples.size, MARGIN)
+    return np.array(sorted(training), np.int32), [chip for chip in chips if chip.classes.any()]
+
+
+def _thinned(chips: list[Any], seed: int) -> list[Any]:
+    if len(chips) <= EPOCH_CHIPS:
+        return chips
+    picked = np.random.default_rng(seed).choice(len(chips), EPOCH_CHIPS, replace=False)
+    return [chips[i] for i in sorted(picked)]
+
+
+def _run(
+    job: TrainJob, loop: Loop, ready: Prepared, folder: Path, reporter: Reporter
+) -> None:
+    identity = _identity(job)
+    if job.resume:
+        if checkpoint.resume(folder, loop, identity):
+            reporter.info(f"Going on after epoch {loop.progress.epoch}")
+            for number, values in enumerate(loop.progress.history, 1):
+                reporter.metrics(number, ready.settings.epochs or 0, values)
+        else:
+            reporter.warn("no checkpoint of this training was found; it starts from the beginning")
+    classes = [entry.to_json() for entry in ready.labels.classes]
+
+    def score(confusion: NDArray[np.int64]) -> float:
+        return float(scores(confusion, classes)["macro_f1"] or 0.0)
+
+    def step(share: float) -> None:
+        left = reporter.seconds * (1 - share) / share if share > 0.03 else None
+        reporter.progress(0.05 + 0.92 * share, f"Training, epoch {loop.progress.epoch + 1}", left)
+
+    def epoch_done(progress: Progress) -> None:
+        reporter.metrics(progress.epoch, ready.settings.epochs or 0, progress.history[-1])
+        checkpoint.save(folder, loop, identity)
+
+    loop.run(score, step, epoch_done)
+
+
+def _identity(job: TrainJob) -> dict[str, Any]:
+    """What must be the same for a run to go on from a checkpoint."""
+    free = ("device", "threads", "resume", "report", "work_folder", "styles", "name", "minutes")
+    values = {key: value for key, value in to_json(job).items() if key not in free}
+    digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+    return {"job": digest, "version": VERSION}
+
+
+def _card(
+    job: TrainJob, ready: Prepared, loop: Loop, method: Method, reporter: Reporter
+) -> dict[str, Any]:
+    classes = [entry.to_json() for entry in ready.labels.classes]
+    score, temperature = None, 1.0
+    if loop.held_out:
+        confusion, _ = loop.validate()
+        score = scores(confusion, classes)
+        temperature = temperature_of(loop.held_out_logits())
+    backbone = catalogue.cards()[job.backbone]
+    image = ready.images[0]
+    names = [
+        {"name": band.name, "wavelength_nm": wavelength}
+        for band, wavelength in zip(image.bands, ready.wavelengths, strict=True)
+    ]
+    return {
+        "format": adapter_file.FORMAT,
+        "tilth": VERSION,
+        "name": job.name or Path(job.out).stem,
+        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "backbone": {
+            "id": backbone.id,
+            "title": backbone.title,
+            "licence": backbone.licence,
+            "sha256": backbone.sha256,
+            "random": job.random_backbone,
+        },
+        "method": method.to_dict(),
+        "decoder": ready.decoder.to_dict(),
+        "classes": classes,
+        "bands": names,
+        "normalisation": ready.normalisations[0].to_dict(),
+        "resolution_m": image.resolution_m if image.resolution_m > 0 else None,
+        "chip": ready.settings.chip,
+        "temperature": temperature,
+        "score": score,
+        "training": {
+            "epochs": loop.progress.epoch,
+            "best_epoch": loop.progress.best_epoch,
+            "seconds": round(loop.progress.seconds, 1),
+            "device": str(loop.device),
+            "seed": job.seed,
+            "split": job.split,
+            "polygons": sum(entry["polygons"] for entry in classes),
+            "pixels": sum(entry["pixels"] for entry in classes),
+            "trainable_parameters": sum(
+                p.numel() for p in loop.segmenter.parameters() if p.requires_grad
+            ),
+            "settings": dataclasses.asdict(ready.settings),
+        },
+        "warnings": list(reporter.warnings),
+    }
+
+
+def _write(job: TrainJob, loop: Loop, method: Method, card: dict[str, Any]) -> None:
+    backbone = loop.segmenter.backbone
+    decoder = {
+        name: tensor.detach().cpu().clone().contiguous()
+        for name, tensor in loop.segmenter.decoder.state_dict().items()
+    }
+    config = methods.peft_config(method) if method.name == "lora" else {}
+    adapter = Adapter(card, methods.stored(backbone, method), decoder)
+    adapter_file.write(job.out, adapter, config)

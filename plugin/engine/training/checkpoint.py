@@ -1,0 +1,102 @@
+"""The checkpoint that a killed training goes on from: safetensors and JSON, one folder."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from ..data.files import atomic_path
+from .average import put
+from .loop import Loop, Progress
+
+TENSORS, STATE = "checkpoint.safetensors", "checkpoint.json"
+
+
+def save(folder: Path, loop: Loop, identity: dict[str, Any]) -> None:
+    """Write all that ``resume`` needs. Raises TilthError when the folder can't be written."""
+    tensors: dict[str, Tensor] = {}
+    for name, parameter in loop.segmenter.named_parameters():
+        if parameter.requires_grad:
+            tensors[f"parameter/{name}"] = parameter.detach()
+            for key, value in loop.optimizer.state.get(parameter, {}).items():
+                tensors[f"optimizer/{key}/{name}"] = torch.as_tensor(value)
+    tensors.update({f"average/{name}": value for name, value in loop.average.values.items()})
+    tensors.update({f"best/{name}": value for name, value in loop.best.items()})
+    state = {
+        "identity": identity,
+        "progress": asdict(loop.progress),
+        "average_steps": loop.average.steps,
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    # Both files carry the epoch: a kill between the two renames is then seen, and survived.
+    epoch = str(loop.progress.epoch)
+    with atomic_path(folder / TENSORS) as beside:
+        ready = {name: value.cpu().clone().contiguous() for name, value in tensors.items()}
+        save_file(ready, beside, metadata={"epoch": epoch})
+    with atomic_path(folder / STATE) as beside:
+        beside.write_text(json.dumps(state), encoding="utf-8")
+
+
+def resume(folder: Path, loop: Loop, identity: dict[str, Any]) -> bool:
+    """Put a run back to where its checkpoint is; False where there is none that fits."""
+    try:
+        state = json.loads((folder / STATE).read_text(encoding="utf-8"))
+        progress = Progress(**state["progress"])
+        with safe_open(folder / TENSORS, "pt") as file:
+            epoch = (file.metadata() or {}).get("epoch")
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        if state["identity"] != identity or epoch != str(progress.epoch):
+            return False
+        _restore(loop, tensors, int(state["average_steps"]))
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError):
+        return False
+    loop.progress = progress
+    return True
+
+
+def _restore(loop: Loop, tensors: dict[str, Tensor], average_steps: int) -> None:
+    parts: dict[str, dict[str, Tensor]] = {}
+    for key, value in tensors.items():
+        kind, _, name = key.partition("/")
+        parts.setdefault(kind, {})[name] = value
+    names = set(loop.average.values)
+    if not (set(parts["parameter"]) == set(parts["average"]) == set(parts["best"]) == names):
+        raise ValueError("the checkpoint is of another network")
+    put(loop.segmenter, parts["parameter"])
+    for name in names:
+        loop.average.values[name].copy_(parts["average"][name])
+        loop.best[name] = parts["best"][name].to(loop.device)
+    loop.average.steps = average_steps
+    _restore_optimizer(loop, parts.get("optimizer", {}))
+
+
+def _restore_optimizer(loop: Loop, tensors: dict[str, Tensor]) -> None:
+    for name, parameter in loop.segmenter.named_parameters():
+        if not parameter.requires_grad:
+            continue
+        state = {
+            key: tensors[f"{key}/{name}"]
+            for key in ("step", "exp_avg", "exp_avg_sq")
+            if f"{key}/{name}" in tensors
+        }
+        if state:
+            moved = {
+                key: value if key == "step" else value.to(parameter) for key, value in state.items()
+            }
+            loop.optimizer.state[parameter] = moved
+
+
+def remove(folder: Path) -> None:
+    """Take the checkpoint away; the folder too when nothing else is in it."""
+    for name in (TENSORS, STATE):
+        (folder / name).unlink(missing_ok=True)
+    if folder.is_dir() and not any(folder.iterdir()):
+        shutil.rmtree(folder, ignore_errors=True)

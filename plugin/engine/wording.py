@@ -1,0 +1,98 @@
+"""Results of the command line, for people."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+
+def result_text(verb: str, result: dict[str, Any]) -> str:
+    """A job's result as the lines that the command prints."""
+    makers = {
+        "train": _train,
+        "plan": _plan,
+        "predict": _predict,
+        "evaluate": score_text,
+        "inspect": _inspect,
+        "backbones": _backbones,
+    }
+    return makers[verb](result)
+
+
+def score_text(score: dict[str, Any]) -> str:
+    """Scores as a small table."""
+    lines = [
+        f"overall accuracy {_percent(score['overall_accuracy'])}, "
+        f"mean IoU {_figure(score['mean_iou'])}, macro-F1 {_figure(score['macro_f1'])}",
+        f"{'class':<28} {'F1':>6} {'IoU':>6} {'user':>6} {'prod':>6} {'pixels':>9}",
+    ]
+    for row in score["per_class"]:
+        figures = [row["f1"], row["iou"], row["users_accuracy"], row["producers_accuracy"]]
+        cells = " ".join(f"{_figure(value):>6}" for value in figures)
+        lines.append(f"{row['name'][:28]:<28} {cells} {row['support']:>9}")
+    return "\n".join(lines)
+
+
+def _train(result: dict[str, Any]) -> str:
+    lines = [f"{result['adapter']}: trained {result['epochs']} epochs in {result['seconds']:.0f} s"]
+    if result["score"]:
+        lines += ["on the held-out polygons:", score_text(result["score"])]
+    else:
+        lines.append("nothing was held out: there is no score")
+    if result["report"]:
+        lines.append(f"report: {result['report']}")
+    return "\n".join(lines)
+
+
+def _plan(result: dict[str, Any]) -> str:
+    lines = [result["text"]]
+    lines += [
+        f"  {entry['code']:>5} {entry['name'][:40]:<40} {entry['polygons']:>5} polygons "
+        f"{entry['pixels']:>9} pixels"
+        for entry in result["classes"]
+    ]
+    lines += [f"warning: {text}" for text in result["warnings"]]
+    return "\n".join(lines)
+
+
+def _predict(result: dict[str, Any]) -> str:
+    files = [result["map"], result["confidence"], result["probabilities"]]
+    return (
+        f"{', '.join(name for name in files if name)}: {result['pixels']} pixels classified in "
+        f"{result['seconds']:.0f} s"
+    )
+
+
+def _inspect(result: dict[str, Any]) -> str:
+    card = result["card"]
+    training = card["training"]
+    lines = [
+        f"{card['name']}: sound, {result['size'] / 1e6:.1f} MB, format {card['format']}",
+        f"backbone {card['backbone']['id']}, method {card['method']['name']}, "
+        f"decoder {card['decoder']['name']}, made {card.get('created', '?')} "
+        f"by Tilth {card.get('tilth', '?')}",
+        "bands " + ", ".join(band["name"] for band in card["bands"]),
+        f"trained on {training.get('polygons', '?')} polygons, "
+        f"{training.get('pixels', '?')} pixels",
+        "classes " + ", ".join(f"{entry['code']} {entry['name']}" for entry in card["classes"]),
+    ]
+    if card.get("score"):
+        lines += ["on its held-out polygons:", score_text(card["score"])]
+    return "\n".join(lines)
+
+
+def _backbones(result: dict[str, Any]) -> str:
+    if "backbones" not in result:
+        return json.dumps(result, indent=1, ensure_ascii=False)
+    return "\n".join(
+        f"{card['id']:<14} {card['parameters'] / 1e6:6.1f} M  {card['licence']:<12} {card['title']}"
+        for card in result["backbones"]
+    )
+
+
+def _figure(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1%}"

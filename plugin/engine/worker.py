@@ -1,0 +1,111 @@
+"""The worker: jobs in as JSON lines on standard input, events out on standard output."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import sys
+import threading
+from typing import Any, BinaryIO
+
+from . import protocol
+from .errors import TilthError
+from .events import Reporter
+from .jobs import from_json
+from .run import Runner, failure
+from .version import VERSION
+
+IDLE_SECONDS = 300.0
+NICENESS = 10
+
+
+class Worker:
+    """Runs one job at a time on the main thread; a thread of its own reads the requests."""
+
+    def __init__(self, source: BinaryIO, sink: BinaryIO) -> None:
+        self._source = source
+        self._sink = sink
+        self._writing = threading.Lock()
+        self._requests: queue.Queue[dict[str, Any] | None] = queue.Queue()
+        self._cancelled: set[str] = set()
+        self._runner = Runner()
+
+    def serve(self) -> None:
+        """Work until the requests end or one says quit."""
+        threading.Thread(target=self._listen, daemon=True).start()
+        self._send(
+            {
+                "event": "ready",
+                "protocol": protocol.VERSION,
+                "version": VERSION,
+                "pid": os.getpid(),
+            }
+        )
+        while True:
+            try:
+                request = self._requests.get(timeout=IDLE_SECONDS)
+            except queue.Empty:
+                self._runner.release()
+                continue
+            if request is None:
+                return
+            self._work(str(request.get("id", "")), request.get("job"))
+
+    def _work(self, job_id: str, data: Any) -> None:
+        def emit(event: dict[str, Any]) -> None:
+            self._send({**event, "id": job_id})
+
+        def is_cancelled() -> bool:
+            return job_id in self._cancelled
+
+        emit({"event": "started"})
+        try:
+            reporter = Reporter(emit, is_cancelled)
+            reporter.check()
+            result = self._runner.run(from_json(data), reporter)
+        except Exception as error:
+            emit(failure(error))
+        else:
+            emit({"event": "result", "result": result})
+        self._cancelled.discard(job_id)
+
+    def _listen(self) -> None:
+        """Take requests until the end of the input; then the plugin is gone, and so are we."""
+        for line in iter(lambda: self._source.readline(protocol.MAX_LINE), b""):
+            if not line.strip():
+                continue
+            try:
+                message = protocol.decode(line)
+            except protocol.ProtocolError as error:
+                self._send({**failure(TilthError(f"worker: {error}")), "id": ""})
+                continue
+            if message.get("request") == "cancel":
+                self._cancelled.add(str(message.get("id", "")))
+            elif message.get("request") == "run":
+                self._requests.put(message)
+            elif message.get("request") == "quit":
+                self._requests.put(None)
+        # A job may be deep inside a library call: nothing short of this ends the process now.
+        os._exit(0)
+
+    def _send(self, event: dict[str, Any]) -> None:
+        with self._writing, contextlib.suppress(BrokenPipeError):
+            self._sink.write(protocol.encode(event))
+            self._sink.flush()
+
+
+def main() -> int:
+    """Serve on the standard streams; whatever libraries print goes to standard error."""
+    lower_priority()
+    sink = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    Worker(sys.stdin.buffer, sink).serve()
+    return 0
+
+
+def lower_priority() -> None:
+    """Let QGIS go first. On Windows the plugin starts the worker at a lower priority instead."""
+    if hasattr(os, "nice"):
+        with contextlib.suppress(OSError):
+            os.nice(NICENESS)

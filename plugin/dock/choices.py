@@ -46,8 +46,9 @@ class LabelChoice:
             raise TilthError(_unusable(self.layer.name()))
         if not self.class_field:
             raise TilthError(
-                _tr("The label layer “{}” has no class field chosen: pick the field that holds")
-                .format(self.layer.name())
+                _tr(
+                    "The label layer “{}” has no class field chosen: pick the field that holds"
+                ).format(self.layer.name())
                 + " "
                 + _tr("each polygon's class.")
             )
@@ -65,8 +66,9 @@ def _check_images(images: List[QgsRasterLayer]) -> None:
             raise TilthError(_unusable(image.name()))
         if not image.crs().isValid():
             raise TilthError(
-                _tr("The image “{}” has no coordinate reference system: set it in the layer's")
-                .format(image.name())
+                _tr(
+                    "The image “{}” has no coordinate reference system: set it in the layer's"
+                ).format(image.name())
                 + " "
                 + _tr("properties, under Source.")
             )

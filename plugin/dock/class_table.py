@@ -49,9 +49,7 @@ def fill(table: QTableWidget, rows: List[ClassRow]) -> None:
         name = QTableWidgetItem(icons.swatch(row.colour), row.name)
         name.setToolTip(row.tip or row.name)
         polygons = QTableWidgetItem(row.polygons)
-        polygons.setTextAlignment(
-            int(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
-        )
+        polygons.setTextAlignment(int(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter))
         table.setItem(number, 0, name)
         table.setItem(number, 1, polygons)
     shown = min(MOST_ROWS, len(rows))

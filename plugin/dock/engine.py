@@ -55,6 +55,11 @@ class Engine(QObject):
         return paths.environment_folder()
 
     @property
+    def own(self) -> str:
+        """The user's own interpreter, or empty."""
+        return self._own
+
+    @property
     def busy(self) -> bool:
         """Whether the environment is being made or checked."""
         return self._task is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from html import escape
 from typing import Optional
 
 from qgis.PyQt.QtWidgets import QFileDialog, QFrame, QWidget
@@ -38,6 +39,7 @@ class EnginePanel(QFrame):
         self.icon.setPixmap(icons.theme(icon).pixmap(16, 16))
         self.title.setText(self._title())
         self.text.setText(self._text())
+        self.text.setToolTip(self.tr("Folder: {}").format(self.engine.folder))
         self.installButton.setText(
             self.tr("Install again") if state == "broken" else self.tr("Install")
         )
@@ -67,9 +69,12 @@ class EnginePanel(QFrame):
     def _text(self) -> str:
         words = self.tr(
             "Training and mapping run in a Python environment of their own; QGIS's own Python"
-            " stays as it is. Size: {size}. Folder: {folder}"
-        ).format(size=self.engine.size, folder=self.engine.folder)
-        return f"{self.engine.reason}\n{words}" if self.engine.reason else words
+            " stays as it is."
+        )
+        parts = [words, f"<b>{escape(self.engine.size.capitalize())}.</b>"]
+        if self.engine.reason:
+            parts.insert(0, escape(_sentence(self.engine.reason)) + "<br>")
+        return " ".join(parts)
 
     def _show_progress(self, fraction: float, message: str) -> None:
         self.progressBar.setValue(int(1000 * fraction))
@@ -79,3 +84,7 @@ class EnginePanel(QFrame):
         self.cancelButton.setEnabled(False)
         self.progressLabel.setText(self.tr("Cancelling…"))
         self.engine.cancel()
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:].rstrip(".") + "."

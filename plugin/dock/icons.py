@@ -22,14 +22,16 @@ def own(name: str) -> QIcon:
 
 
 def swatch(colour: str, size: int = 14) -> QIcon:
-    """A square of a class's colour; an empty one where the colour is not known yet."""
+    """A square of a class's colour; nothing, as large, where it is not known yet."""
     pixmap = QPixmap(size * 2, size * 2)
     pixmap.setDevicePixelRatio(2)
     pixmap.fill(Qt.GlobalColor.transparent)
+    if not colour:
+        return QIcon(pixmap)
     painter = QPainter(pixmap)
     painter.setRenderHint(QPainter.RenderHint.Antialiasing)
     painter.setPen(QPen(QColor(128, 128, 128, 160), 1))
-    painter.setBrush(QColor(colour) if colour else Qt.BrushStyle.NoBrush)
+    painter.setBrush(QColor(colour))
     painter.drawRoundedRect(1, 1, size - 2, size - 2, 2, 2)
     painter.end()
     return QIcon(pixmap)

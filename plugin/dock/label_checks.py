@@ -97,9 +97,7 @@ def warnings(choice: LabelChoice, count: Optional[ClassCount]) -> List[str]:
         )
     if count.without_geometry:
         found.append(
-            _tr("Features without a shape are left out: {}").format(
-                f"{count.without_geometry:,}"
-            )
+            _tr("Features without a shape are left out: {}").format(f"{count.without_geometry:,}")
         )
     return found
 

@@ -74,7 +74,7 @@ class LabelsPage(QWidget):
         polygons = QgsMapLayerProxyModel.Filter.PolygonLayer
         self.layerCombo.setFilters(QgsMapLayerProxyModel.Filters(polygons))
         self.areaCombo.setFilters(QgsMapLayerProxyModel.Filters(polygons))
-        self.areaCombo.setAllowEmptyLayer(True)
+        self.areaCombo.setAllowEmptyLayer(True, self.tr("none"))
         self.areaCombo.setLayer(None)
         raster = QgsMapLayerProxyModel.Filter.RasterLayer
         self.rasterCombo.setFilters(QgsMapLayerProxyModel.Filters(raster))

@@ -16,6 +16,7 @@ from ..tasks.base import BaseTask
 from ..tasks.job import JobTask
 from ..worker.pool import WorkerPool
 from .engine import Engine
+from .notice import Notice
 
 TITLE = "Tilth"
 
@@ -36,7 +37,7 @@ class Session(QObject):
         self.description: Dict[str, Any] = {}
         self._asking: Optional[BaseTask] = None
         self.engine.told.connect(self.tell)
-        self.engine.installed.connect(self._renew)
+        self.engine.installed.connect(self.renew)
 
     def start(self, task: BaseTask) -> None:
         """Run a task in the background."""
@@ -72,6 +73,20 @@ class Session(QObject):
         seconds = 0 if level in (Qgis.MessageLevel.Critical, Qgis.MessageLevel.Warning) else 8
         self.iface.messageBar().pushMessage(TITLE, message, level, seconds)
 
+    def engine_ready(self, notice: Notice) -> bool:
+        """Whether jobs can run; where not, says so in the message bar and on the page."""
+        if self.engine.state == "ready":
+            return True
+        message = self.tr("Tilth's engine is not installed yet. Size: {}.").format(self.engine.size)
+        if self.engine.busy:
+            message = self.tr("Tilth's engine is being installed: try again when it is done.")
+        elif self.engine.state == "broken":
+            message = self.tr("Tilth's engine can't be used: {}").format(self.engine.reason)
+        action = "" if self.engine.busy else self.tr("Install")
+        notice.show_text(message, Qgis.MessageLevel.Warning, action, self.engine.install)
+        self.tell(message, Qgis.MessageLevel.Warning)
+        return False
+
     def new_label_layer(self, images: List[QgsRasterLayer]) -> Optional[QgsVectorLayer]:
         """A new, empty label layer in the image's CRS, in the project and in edit mode."""
         project = QgsProject.instance()
@@ -103,8 +118,8 @@ class Session(QObject):
         self._asking = None
         self.described.emit()
 
-    def _renew(self) -> None:
-        """The environment is another than before."""
+    def renew(self) -> None:
+        """The environment is another than before, or may be: ask it again."""
         self.pool.restart()
         self.description = {}
         self.engine.refresh()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from qgis.PyQt import uic
-from qgis.PyQt.QtGui import QPalette
+from qgis.PyQt.QtGui import QColor, QPalette
 from qgis.PyQt.QtWidgets import QLabel, QWidget
 
 FOLDER = Path(__file__).resolve().parents[2] / "ui"
@@ -16,6 +16,14 @@ def load(name: str, widget: QWidget) -> None:
     uic.loadUi(str(FOLDER / f"{name}.ui"), widget)
 
 
+def quiet_colour(palette: QPalette) -> QColor:
+    """Between the text's colour and its ground's: readable in light and dark themes."""
+    text = palette.color(QPalette.ColorRole.WindowText)
+    ground = palette.color(QPalette.ColorRole.Window)
+    parts = zip(text.getRgb()[:3], ground.getRgb()[:3])
+    return QColor(*(round(0.65 * ink + 0.35 * paper) for ink, paper in parts))
+
+
 def make_quiet(*labels: QLabel) -> None:
     """Set explaining text a step back: a little smaller, and paler than what it explains."""
     for label in labels:
@@ -23,4 +31,6 @@ def make_quiet(*labels: QLabel) -> None:
         if font.pointSizeF() > 0:
             font.setPointSizeF(font.pointSizeF() * 0.92)
         label.setFont(font)
-        label.setForegroundRole(QPalette.ColorRole.PlaceholderText)
+        palette = label.palette()
+        palette.setColor(QPalette.ColorRole.WindowText, quiet_colour(palette))
+        label.setPalette(palette)

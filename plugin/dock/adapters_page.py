@@ -1,0 +1,155 @@
+"""The Adapters page: what there is, and each one's card."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Optional
+
+from qgis.core import Qgis
+from qgis.PyQt.QtCore import QSize, Qt, pyqtSignal
+from qgis.PyQt.QtWidgets import QListWidgetItem, QMessageBox, QWidget
+
+from . import card_view, icons, wording
+from .adapter_choice import ask_adapter
+from .library import Adapter, Library
+from .notice import Notice
+from .opening import open_file
+from .session import Session
+from .ui_file import load
+
+ROLE = Qt.ItemDataRole.UserRole
+
+
+class AdaptersPage(QWidget):
+    """Lists the library."""
+
+    map_wanted = pyqtSignal(str)
+
+    def __init__(
+        self, session: Session, library: Library, parent: Optional[QWidget] = None
+    ) -> None:
+        super().__init__(parent)
+        load("adapters", self)
+        self.session = session
+        self.library = library
+        self.notice = Notice(self)
+        self.noticeHolder.addWidget(self.notice)
+        self.list.setIconSize(QSize(20, 20))
+        self.splitter.setSizes([150, 420])
+        self.loadButton.setIcon(icons.theme("mActionFileOpen.svg"))
+        self.folderButton.setIcon(icons.theme("mIconFolderOpen.svg"))
+        self.removeButton.setIcon(icons.theme("mActionDeleteSelected.svg"))
+        self.useButton.setIcon(icons.theme("mIconRaster.svg"))
+        self.reportButton.setIcon(icons.theme("mIconInfo.svg"))
+        self._connect()
+        self.refresh()
+
+    def select(self, path: str) -> None:
+        """Show this adapter's card."""
+        for row in range(self.list.count()):
+            if self.list.item(row).data(ROLE) == path:
+                self.list.setCurrentRow(row)
+
+    def current(self) -> Optional[Adapter]:
+        """The selected adapter."""
+        item = self.list.currentItem()
+        return self.library.find(item.data(ROLE)) if item is not None else None
+
+    def load_file(self, path: str) -> None:
+        """Make a file known and show its card."""
+        self.notice.clear()
+        self.library.load(path)
+        self.select(path)
+
+    def refresh(self) -> None:
+        """Show the library as it is now."""
+        selected = self.list.currentItem()
+        path = selected.data(ROLE) if selected is not None else ""
+        self.list.blockSignals(True)
+        self.list.clear()
+        for adapter in self.library.adapters():
+            self._append(adapter)
+        self.list.blockSignals(False)
+        if self.list.count():
+            self.list.setCurrentRow(0)
+        self.select(path)
+        self._show_card()
+
+    def _connect(self) -> None:
+        self.list.currentRowChanged.connect(self._show_card)
+        self.list.itemDoubleClicked.connect(lambda _item: self._use())
+        self.loadButton.clicked.connect(self._ask_file)
+        self.folderButton.clicked.connect(self._open_folder)
+        self.removeButton.clicked.connect(self._remove)
+        self.useButton.clicked.connect(self._use)
+        self.reportButton.clicked.connect(self._open_report)
+        self.library.changed.connect(self.refresh)
+
+    def _append(self, adapter: Adapter) -> None:
+        icon = icons.theme("mIconWarning.svg") if adapter.fault else icons.own("tilth")
+        item = QListWidgetItem(icon, adapter.name)
+        item.setData(ROLE, str(adapter.path))
+        score = wording.score_line(adapter.card.get("score"))
+        item.setToolTip("\n".join(filter(None, [str(adapter.path), score, adapter.fault])))
+        self.list.addItem(item)
+
+    def _show_card(self, *_: object) -> None:
+        adapter = self.current()
+        if adapter is None:
+            empty = self.tr(
+                "No adapters yet. Train one, or load one that a colleague has sent you."
+            )
+            self.card.setHtml(f"<p>{empty}</p>")
+        else:
+            waiting = self.tr("Reading…")
+            if not self.session.description and not self.session.asking:
+                waiting = self.tr("Its card is shown once Tilth's engine is installed.")
+            self.card.setHtml(card_view.html(adapter, waiting))
+        for button in (self.folderButton, self.removeButton):
+            button.setEnabled(adapter is not None)
+        self.useButton.setEnabled(adapter is not None and not adapter.fault)
+        self.reportButton.setVisible(adapter is not None and _report(adapter).is_file())
+
+    def _ask_file(self) -> None:
+        path = ask_adapter(self)
+        if path:
+            self.load_file(path)
+
+    def _use(self) -> None:
+        adapter = self.current()
+        if adapter is not None and not adapter.fault:
+            self.map_wanted.emit(str(adapter.path))
+
+    def _open_folder(self) -> None:
+        adapter = self.current()
+        if adapter is not None:
+            open_file(adapter.path.parent)
+
+    def _open_report(self) -> None:
+        adapter = self.current()
+        if adapter is not None:
+            open_file(_report(adapter))
+
+    def _remove(self) -> None:
+        adapter = self.current()
+        if adapter is None or (self.library.owns(adapter) and not self._sure(adapter)):
+            return
+        try:
+            self.library.remove(adapter)
+        except OSError as error:
+            words = self.tr("{path} could not be removed: {why}").format(
+                path=adapter.path, why=error.strerror
+            )
+            self.notice.show_text(words, Qgis.MessageLevel.Warning)
+            self.session.tell(words, Qgis.MessageLevel.Warning)
+
+    def _sure(self, adapter: Adapter) -> bool:
+        question = self.tr("Delete the adapter “{name}”? Its file goes for good:\n{path}").format(
+            name=adapter.name, path=adapter.path
+        )
+        answer = QMessageBox.question(self, self.tr("Delete adapter"), question)
+        return answer == QMessageBox.StandardButton.Yes
+
+
+def _report(adapter: Adapter) -> Path:
+    return adapter.path.with_suffix(".html")

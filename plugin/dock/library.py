@@ -1,0 +1,140 @@
+"""The adapters that are known here: those in the library's folder, and files that were loaded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Dict, List, Optional
+
+from qgis.PyQt.QtCore import QObject, pyqtSignal
+
+from ..engine.jobs import InspectJob
+from ..environment.paths import home
+from ..tasks.job import JobTask
+from . import settings
+from .session import Session
+
+LOADED = "adapters/loaded"
+
+
+@dataclass
+class Adapter:
+    """A file with what its inspection said; ``card`` is empty until then."""
+
+    path: Path
+    card: Dict[str, Any] = field(default_factory=dict)
+    size: int = 0
+    fault: str = ""
+    stamp: float = 0.0
+
+    @property
+    def name(self) -> str:
+        """What people call it."""
+        return str(self.card.get("name") or self.path.stem)
+
+
+class Library(QObject):
+    """Inspects adapters in the background, one after the other, and remembers their cards."""
+
+    changed = pyqtSignal()
+
+    def __init__(self, session: Session, parent: Optional[QObject] = None) -> None:
+        super().__init__(parent)
+        self._session = session
+        self._known: Dict[Path, Adapter] = {}
+        self._task: Optional[JobTask] = None
+        session.adapters_changed.connect(self.refresh)
+        session.described.connect(self._inspect_next)
+        self.refresh()
+
+    @property
+    def folder(self) -> Path:
+        """Where trained adapters go."""
+        return home() / "adapters"
+
+    def adapters(self) -> List[Adapter]:
+        """All that are known, the newest first."""
+        return sorted(self._known.values(), key=lambda adapter: -adapter.stamp)
+
+    def find(self, path: str) -> Optional[Adapter]:
+        """The adapter in this file."""
+        return self._known.get(Path(path)) if path else None
+
+    def owns(self, adapter: Adapter) -> bool:
+        """Whether the file lies in the library's folder."""
+        return adapter.path.parent == self.folder
+
+    def load(self, path: str) -> None:
+        """Make a file known."""
+        loaded = _loaded()
+        if path not in loaded and Path(path).parent != self.folder:
+            settings.keep(LOADED, "\n".join([*loaded, path]))
+        self._known.pop(Path(path), None)
+        self._session.adapters_changed.emit()
+
+    def remove(self, adapter: Adapter) -> None:
+        """Forget an adapter; one of the library's own is deleted, with its report.
+
+        Raises OSError where it can't be.
+        """
+        if self.owns(adapter):
+            adapter.path.unlink(missing_ok=True)
+            adapter.path.with_suffix(".html").unlink(missing_ok=True)
+        settings.keep(LOADED, "\n".join(p for p in _loaded() if Path(p) != adapter.path))
+        self._session.adapters_changed.emit()
+
+    def refresh(self) -> None:
+        """Look which files there are now."""
+        files = list(self.folder.glob("*.tilth")) if self.folder.is_dir() else []
+        files += [Path(path) for path in _loaded()]
+        before, self._known = self._known, {}
+        for path in files:
+            stamp = _stamp(path)
+            if stamp is None:
+                continue
+            known = before.get(path)
+            current = known is not None and known.stamp == stamp
+            self._known[path] = known if known and current else Adapter(path, stamp=stamp)
+        self.changed.emit()
+        self._inspect_next()
+
+    def _inspect_next(self) -> None:
+        if self._task is not None or not self._session.description:
+            return
+        waiting = [a for a in self.adapters() if not a.card and not a.fault]
+        if not waiting:
+            return
+        adapter = waiting[0]
+        job = InspectJob(str(adapter.path))
+        task = JobTask(f"Reading {adapter.path.name}", self._session.pool, job)
+        task.succeeded.connect(lambda result, mine=adapter: self._inspected(mine, result))
+        task.failed.connect(lambda kind, text, _log, mine=adapter: self._failed(mine, kind, text))
+        task.ended.connect(self._ended)
+        self._task = task
+        self._session.start(task)
+
+    def _inspected(self, adapter: Adapter, result: Any) -> None:
+        adapter.card = dict(result.get("card") or {})
+        adapter.size = int(result.get("size") or 0)
+        if not result.get("verified", True):
+            adapter.fault = self.tr("The file is damaged: its contents are not what they were.")
+
+    def _failed(self, adapter: Adapter, kind: str, message: str) -> None:
+        if kind != "cancelled":
+            adapter.fault = message
+
+    def _ended(self) -> None:
+        self._task = None
+        self.changed.emit()
+        self._inspect_next()
+
+
+def _loaded() -> List[str]:
+    return [line for line in settings.text(LOADED).splitlines() if line]
+
+
+def _stamp(path: Path) -> Optional[float]:
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return None

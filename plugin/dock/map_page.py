@@ -1,0 +1,259 @@
+"""The Map page: an adapter and an image in, a styled layer out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Dict, List, Optional
+
+from qgis.core import Qgis, QgsMapLayerProxyModel, QgsProcessingUtils, QgsProject, QgsRasterLayer
+from qgis.gui import QgsFileWidget
+from qgis.PyQt.QtWidgets import QWidget
+
+from ..engine.errors import TilthError
+from ..engine.jobs import Extent, PredictJob
+from ..layers import extents, result
+from . import icons, runs, settings
+from .adapter_choice import AdapterChoice
+from .choices import check_image
+from .connections import Connections
+from .image_list import ImageList
+from .library import Library
+from .notice import Notice
+from .rectangle import DrawnRectangle
+from .run_bar import RunBar, time_text
+from .session import Session
+from .ui_file import load, make_quiet
+
+
+class MapPage(QWidget):
+    """Maps; the result goes into the project."""
+
+    def __init__(
+        self, session: Session, library: Library, parent: Optional[QWidget] = None
+    ) -> None:
+        super().__init__(parent)
+        load("map", self)
+        self.session = session
+        self.adapters = AdapterChoice(self, session, library)
+        self.images = ImageList(self)
+        self.images.stackCheck.setChecked(True)
+        self.imagesHolder.addWidget(self.images)
+        self.notice = Notice(self)
+        self.noticeHolder.addWidget(self.notice)
+        self.rectangle = DrawnRectangle(session.iface.mapCanvas(), self)
+        self.bar = RunBar(self)
+        self.layer_id = ""
+        self._project = 0
+        self._started_in = 0
+        self._set_up_inputs()
+        self._connect()
+
+    def run(self) -> None:
+        """Start; or say what is missing."""
+        self.notice.clear()
+        if not self.session.engine_ready(self.notice):
+            return
+        try:
+            task = self._task()
+        except TilthError as error:
+            self._say(str(error), Qgis.MessageLevel.Warning)
+            return
+        settings.keep("map/confidence", self.confidenceCheck.isChecked())
+        self._started_in = self._project
+        self.bar.follow(task)
+        task.succeeded.connect(self._succeeded)
+        task.failed.connect(self._failed)
+        task.noticed.connect(self._noticed)
+        self.session.start(task)
+
+    def choose_adapter(self, path: str) -> None:
+        """Use this adapter."""
+        self.adapters.choose(path)
+
+    def choose_image(self, layer: Optional[QgsRasterLayer]) -> None:
+        """Map this image."""
+        if layer is not None:
+            self.imageCombo.setLayer(layer)
+
+    def shut_down(self) -> None:
+        """Let go of everything outside."""
+        self._outside.clear()
+        self.images.shut_down()
+        self.rectangle.shut_down()
+
+    def hideEvent(self, event: Any) -> None:  # noqa: N802 (Qt's name)
+        super().hideEvent(event)
+        self.rectangle.stop()
+        self.rectangle.set_shown(False)
+
+    def showEvent(self, event: Any) -> None:  # noqa: N802 (Qt's name)
+        super().showEvent(event)
+        self._show_extent()
+
+    def _set_up_inputs(self) -> None:
+        raster = QgsMapLayerProxyModel.Filter.RasterLayer
+        self.imageCombo.setFilters(QgsMapLayerProxyModel.Filters(raster))
+        self.fileWidget.setStorageMode(QgsFileWidget.StorageMode.SaveFile)
+        self.fileWidget.setFilter("GeoTIFF (*.tif *.tiff)")
+        self.fileWidget.setDialogTitle(self.tr("Save the map"))
+        self.fileWidget.lineEdit().setPlaceholderText(self.tr("[temporary file]"))
+        self.confidenceCheck.setChecked(settings.flag("map/confidence", False))
+        self.runButton.setIcon(icons.theme("mActionStart.svg"))
+        self.cancelButton.setIcon(icons.theme("mTaskCancel.svg"))
+        self.drawButton.setIcon(icons.theme("mActionAddBasicRectangle.svg"))
+        make_quiet(self.extentHint)
+        self._show_several(False)
+        self._show_extent()
+
+    def _connect(self) -> None:
+        self.session.engine.installed.connect(self.notice.clear)
+        self.runButton.clicked.connect(self.run)
+        self.severalCheck.toggled.connect(self._show_several)
+        for radio in (self.wholeRadio, self.canvasRadio, self.rectangleRadio):
+            radio.toggled.connect(self._show_extent)
+        self.rectangleRadio.clicked.connect(self._ask_rectangle)
+        self.drawButton.clicked.connect(self._draw)
+        self.rectangle.drawn.connect(self._drawn)
+        self.rectangle.active_changed.connect(self.drawButton.setChecked)
+        self._outside = Connections()
+        self._outside.add(QgsProject.instance().cleared, self._project_closed)
+        self._outside.add(self.session.iface.mapCanvas().extentsChanged, self._canvas_moved)
+
+    def _images(self) -> List[QgsRasterLayer]:
+        if self.severalCheck.isChecked():
+            layers = self.images.layers()
+            if not layers:
+                check_image(None)
+        else:
+            layers = [self.imageCombo.currentLayer()]
+        for layer in layers:
+            check_image(layer)
+        return layers
+
+    def _task(self) -> Any:
+        adapter = self.adapters.current()
+        images = self._images()
+        out = self._out_file(adapter.name)
+        confidence = out.with_name(out.stem + "_confidence.tif")
+        job = PredictJob(
+            adapter=str(adapter.path),
+            images=[layer.source() for layer in images],
+            out=str(out),
+            stack=len(images) > 1,
+            extent=self._extent(images[0]),
+            confidence=str(confidence) if self.confidenceCheck.isChecked() else "",
+            device=settings.text("train/device", "auto"),
+        )
+        return runs.mapping(self.session.pool, images, job, adapter.name)
+
+    def _out_file(self, name: str) -> Path:
+        chosen = self.fileWidget.filePath().strip()
+        if not chosen:
+            return Path(QgsProcessingUtils.generateTempFilename(_file_name(name) + ".tif"))
+        path = Path(chosen).expanduser()
+        if path.suffix.lower() not in (".tif", ".tiff"):
+            path = Path(str(path) + ".tif")
+        if not path.parent.is_dir():
+            raise TilthError(self.tr("There is no folder {} to save to.").format(path.parent))
+        return result.free_path(path, QgsProject.instance())
+
+    def _extent(self, image: QgsRasterLayer) -> Optional[Extent]:
+        canvas = self.session.iface.mapCanvas()
+        if self.canvasRadio.isChecked():
+            crs = canvas.mapSettings().destinationCrs()
+            return extents.on_image(canvas.extent(), crs, image)
+        if self.rectangleRadio.isChecked():
+            if self.rectangle.rectangle is None:
+                raise TilthError(self.tr("No rectangle is drawn: press “Draw on the map”."))
+            return extents.on_image(self.rectangle.rectangle, self.rectangle.crs, image)
+        return None
+
+    def _show_several(self, several: bool) -> None:
+        self.images.setVisible(several)
+        self.images.stackCheck.setVisible(False)
+        self.imageCombo.setEnabled(not several)
+
+    def _show_extent(self, *_: object) -> None:
+        by_rectangle = self.rectangleRadio.isChecked()
+        self.drawButton.setEnabled(by_rectangle)
+        self.rectangle.set_shown(by_rectangle and self.isVisible())
+        self.extentHint.setText(self._extent_text())
+        self.extentHint.setVisible(bool(self.extentHint.text()))
+
+    def _extent_text(self) -> str:
+        if not self.rectangleRadio.isChecked():
+            return ""
+        box = self.rectangle.rectangle
+        if box is None:
+            return self.tr("Drag a rectangle on the map.")
+        crs = self.rectangle.crs
+        digits = 4 if crs.isGeographic() else 0
+        size = f"{box.width():,.{digits}f} × {box.height():,.{digits}f}"
+        return self.tr("Drawn: {size} in the units of {crs}").format(size=size, crs=crs.authid())
+
+    def _ask_rectangle(self) -> None:
+        if self.rectangle.rectangle is None:
+            self.rectangle.start()
+
+    def _draw(self, on: bool) -> None:
+        if on:
+            self.rectangle.start()
+        else:
+            self.rectangle.stop()
+
+    def _drawn(self) -> None:
+        self.rectangleRadio.setChecked(True)
+        self._show_extent()
+
+    def _canvas_moved(self) -> None:
+        self._show_extent()
+
+    def _project_closed(self) -> None:
+        self._project += 1
+        self.rectangle.clear()
+        self._show_extent()
+
+    def _succeeded(self, outcome: Any) -> None:
+        if self._started_in == self._project:
+            self._add(dict(outcome))
+            return
+        words = self.tr("The map is ready, but its project was closed: {}").format(outcome["map"])
+        add = self.tr("Add to this project")
+        self.notice.show_text(words, Qgis.MessageLevel.Info, add, lambda: self._add(dict(outcome)))
+        self.session.tell(words)
+
+    def _add(self, outcome: Dict[str, Any]) -> None:
+        try:
+            layer = result.add_map(outcome, QgsProject.instance(), self.session.iface)
+        except TilthError as error:
+            self._say(str(error), Qgis.MessageLevel.Critical)
+            return
+        self.layer_id = layer.id()
+        words = self.tr("Added “{name}” to the project.").format(name=layer.name())
+        if isinstance(outcome.get("seconds"), (int, float)):
+            words += " " + self.tr("It took {}.").format(time_text(outcome["seconds"]))
+        warnings = [str(text) for text in outcome.get("warnings") or []]
+        level = Qgis.MessageLevel.Warning if warnings else Qgis.MessageLevel.Success
+        self.notice.show_text("\n".join([words, *warnings]), level)
+        self.session.tell("\n".join([words, *warnings]), level)
+
+    def _noticed(self, level: str, message: str) -> None:
+        if level == "warning":
+            self.notice.show_text(message, Qgis.MessageLevel.Warning)
+
+    def _failed(self, kind: str, message: str, _log: str) -> None:
+        if kind == "cancelled":
+            self.notice.show_text(self.tr("Cancelled."), Qgis.MessageLevel.Info)
+            return
+        level = Qgis.MessageLevel.Warning if kind == "input" else Qgis.MessageLevel.Critical
+        self._say(message, level)
+
+    def _say(self, message: str, level: Any) -> None:
+        self.notice.show_text(message, level)
+        self.session.tell(message, level)
+
+
+def _file_name(name: str) -> str:
+    """A name that every file system takes."""
+    kept = "".join(c if c.isalnum() or c in "-_ " else "_" for c in name)
+    return kept.strip().replace(" ", "_") or "map"

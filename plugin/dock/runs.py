@@ -1,0 +1,148 @@
+"""From choices to tasks: what has to be prepared, in which folder, and what stays afterwards."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+import time
+import uuid
+from pathlib import Path
+from typing import Any, Callable, List, Sequence
+
+from qgis.core import QgsFeedback
+
+from ..engine.jobs import Extent, PlanJob, PredictJob, TrainJob
+from ..environment.paths import home
+from ..layers import imagery, labels
+from ..tasks.job import JobTask, Step
+from ..worker.faults import WorkerError
+from ..worker.pool import WorkerPool
+from .choices import LabelChoice
+
+_DAYS_KEPT = 7
+# After these a checkpoint is worth keeping: the run can go on from it.
+CAN_RESUME = ("died", "memory", "internal", "protocol")
+
+
+class TrainTask(JobTask):
+    """A training, in a folder that stays only where the run can go on from it."""
+
+    def __init__(self, pool: WorkerPool, job: TrainJob, steps: Sequence[Step], folder: Path):
+        super().__init__(f"Training {job.name}", pool, job, steps, folder)
+        self.folder = folder
+
+    def work(self) -> object:
+        """In the thread."""
+        _remove_old(self.folder.parent, self.folder)
+        Path(self.job.out).parent.mkdir(parents=True, exist_ok=True)
+        try:
+            result = super().work()
+        except WorkerError as error:
+            if error.kind not in CAN_RESUME or self.isCanceled():
+                shutil.rmtree(self.folder, ignore_errors=True)
+            raise
+        except Exception:
+            shutil.rmtree(self.folder, ignore_errors=True)
+            raise
+        shutil.rmtree(self.folder, ignore_errors=True)
+        return result
+
+
+def training(pool: WorkerPool, choice: LabelChoice, options: TrainJob) -> TrainTask:
+    """In the main thread: the task that trains on what is chosen. Raises TilthError."""
+    folder = home() / "runs" / f"{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:6]}"
+    job = dataclasses.replace(options, work_folder=str(folder / "checkpoint"))
+    return TrainTask(pool, job, _steps(choice, job), folder)
+
+
+def resumed(pool: WorkerPool, task: TrainTask) -> TrainTask:
+    """The task that goes on where ``task`` died; its labels are written already."""
+    job = dataclasses.replace(task.job, resume=True)
+    return TrainTask(pool, job, (), task.folder)
+
+
+def planning(pool: WorkerPool, choice: LabelChoice, options: TrainJob) -> JobTask:
+    """In the main thread: the task that looks at a training without running it."""
+    steps = [Step(step.message, _on_inner(step.act)) for step in _steps(choice, options)]
+    return JobTask("Looking at the labels", pool, PlanJob(options), steps)
+
+
+def mapping(
+    pool: WorkerPool, images: Sequence[Any], job: PredictJob, name: str, box: Any = None
+) -> JobTask:
+    """In the main thread: the task that maps. ``box`` is the extent to read. Raises TilthError."""
+    extent = box if isinstance(box, Extent) else job.extent
+    snapshot = imagery.snapshot(images, extent)
+    return JobTask(f"Mapping with {name}", pool, job, [_image_step(snapshot)])
+
+
+def _steps(choice: LabelChoice, job: TrainJob) -> List[Step]:
+    choice.check()
+    job.stack = choice.stack
+    steps = []
+    if choice.polygons and choice.layer is not None:
+        steps.append(_label_step(choice))
+        job.styles = labels.styles(choice.layer, choice.class_field)
+        if choice.area is not None:
+            steps.append(_area_step(choice))
+    elif choice.raster is not None:
+        steps.append(_raster_step(choice))
+    steps.append(_image_step(imagery.snapshot(choice.images)))
+    return steps
+
+
+def _label_step(choice: LabelChoice) -> Step:
+    snapshot = labels.snapshot(choice.layer, choice.class_field, choice.only_selected)
+
+    def act(job: TrainJob, folder: Path, feedback: QgsFeedback) -> List[str]:
+        written = snapshot.write(folder, feedback)
+        job.labels, job.class_field = written.path, written.class_field
+        return written.warnings
+
+    return Step("Reading the labels", act)
+
+
+def _area_step(choice: LabelChoice) -> Step:
+    snapshot = labels.snapshot(choice.area, stem="labelled_area")
+
+    def act(job: TrainJob, folder: Path, feedback: QgsFeedback) -> List[str]:
+        written = snapshot.write(folder, feedback)
+        job.labelled_area = written.path
+        return written.warnings
+
+    return Step("Reading the labelled area", act)
+
+
+def _raster_step(choice: LabelChoice) -> Step:
+    snapshot = imagery.snapshot([choice.raster])
+
+    def act(job: TrainJob, folder: Path, feedback: QgsFeedback) -> List[str]:
+        inner = folder / "label_raster"
+        inner.mkdir(parents=True, exist_ok=True)
+        job.label_raster = snapshot.files(inner, feedback)[0]
+        return snapshot.warnings
+
+    return Step("Reading the label raster", act)
+
+
+def _image_step(snapshot: imagery.ImageSnapshot) -> Step:
+    def act(job: Any, folder: Path, feedback: QgsFeedback) -> List[str]:
+        job.images = snapshot.files(folder, feedback)
+        return snapshot.warnings
+
+    return Step("Reading the image", act)
+
+
+def _on_inner(act: Callable[..., Any]) -> Callable[..., Any]:
+    """A plan's steps complete the training that it is about."""
+    return lambda job, folder, feedback: act(job.train, folder, feedback)
+
+
+def _remove_old(parent: Path, mine: Path) -> None:
+    """Runs that nobody resumed for a week."""
+    if not parent.is_dir():
+        return
+    limit = time.time() - _DAYS_KEPT * 86400
+    for folder in parent.iterdir():
+        if folder != mine and folder.is_dir() and folder.stat().st_mtime < limit:
+            shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,188 @@
+"""The Train page: what will run, the run itself, and what came of it."""
+
+from __future__ import annotations
+
+from typing import Any, Dict, List, Optional
+
+from qgis.core import Qgis
+from qgis.PyQt.QtCore import pyqtSignal
+from qgis.PyQt.QtWidgets import QWidget
+
+from ..engine.errors import TilthError
+from . import icons, runs, wording
+from .chart import LearningChart
+from .labels_page import LabelsPage
+from .notice import Notice, tint
+from .opening import open_file
+from .planner import Planner
+from .run_bar import RunBar
+from .session import Session
+from .train_options import TrainOptions
+from .ui_file import load, make_quiet
+
+
+class TrainPage(QWidget):
+    """Trains on what the Labels page has chosen."""
+
+    map_wanted = pyqtSignal(str)
+    card_wanted = pyqtSignal(str)
+
+    def __init__(
+        self, session: Session, labels_page: LabelsPage, parent: Optional[QWidget] = None
+    ) -> None:
+        super().__init__(parent)
+        load("train", self)
+        self.session = session
+        self.labels_page = labels_page
+        self.result: Dict[str, Any] = {}
+        self.task: Optional[runs.TrainTask] = None
+        self._warnings: List[str] = []
+        self.chart = LearningChart(self)
+        self.chartHolder.addWidget(self.chart)
+        self.notice = Notice(self)
+        self.noticeHolder.addWidget(self.notice)
+        self.options = TrainOptions(self, session)
+        self.bar = RunBar(self)
+        self.planner = Planner(session, self._plan_task, self)
+        self._set_looks()
+        self._connect()
+
+    def choices_changed(self) -> None:
+        """Something was chosen here or on the Labels page, or the page came into view."""
+        layer = self.labels_page.choice().layer
+        self.options.suggest_name(layer.name() if layer is not None else "")
+        if not self.bar.busy and self.isVisible():
+            self.planner.ask()
+
+    def train(self) -> None:
+        """Start; or say what is missing."""
+        self.planner.stop()
+        self.notice.clear()
+        if not self.session.engine_ready(self.notice):
+            return
+        try:
+            options = self.options.job()
+            task = runs.training(self.session.pool, self.labels_page.choice(), options)
+        except TilthError as error:
+            self._say(str(error), Qgis.MessageLevel.Warning)
+            return
+        self.options.keep()
+        self.chart.clear()
+        self._run(task)
+
+    def resume(self) -> None:
+        """Go on from the last checkpoint of the run that died."""
+        if self.task is not None and not self.bar.busy:
+            self.planner.stop()
+            self._run(runs.resumed(self.session.pool, self.task))
+
+    def shut_down(self) -> None:
+        """Stop planning; tasks are stopped by the session."""
+        self.planner.stop()
+
+    def showEvent(self, event: Any) -> None:  # noqa: N802 (Qt's name)
+        super().showEvent(event)
+        self.choices_changed()
+
+    def _set_looks(self) -> None:
+        make_quiet(self.planLabel)
+        self.runButton.setIcon(icons.theme("mActionStart.svg"))
+        self.cancelButton.setIcon(icons.theme("mTaskCancel.svg"))
+        self.mapNowButton.setIcon(icons.theme("mIconRaster.svg"))
+        self.reportButton.setIcon(icons.theme("mIconInfo.svg"))
+        self.learningGroup.hide()
+        self.resultFrame.hide()
+        self.planLabel.hide()
+
+    def _connect(self) -> None:
+        self.session.engine.installed.connect(self.notice.clear)
+        self.runButton.clicked.connect(self.train)
+        self.mapNowButton.clicked.connect(lambda: self.map_wanted.emit(self.result["adapter"]))
+        self.cardButton.clicked.connect(lambda: self.card_wanted.emit(self.result["adapter"]))
+        self.reportButton.clicked.connect(lambda: open_file(self.result["report"]))
+        self.options.changed.connect(self.choices_changed)
+        self.labels_page.changed.connect(self.choices_changed)
+        self.session.described.connect(self._described)
+        self.planner.planned.connect(self._planned)
+        self.planner.refused.connect(self._refused)
+        self.planner.looking.connect(lambda: self._show_plan(self.tr("Looking at the labels…")))
+
+    def _described(self) -> None:
+        self.options.show_description()
+        self.choices_changed()
+
+    def _plan_task(self) -> Any:
+        choice = self.labels_page.choice()
+        return runs.planning(self.session.pool, choice, self.options.job())
+
+    def _planned(self, plan: Any) -> None:
+        self._show_plan(str(plan.get("text") or ""))
+        self.labels_page.show_plan(plan)
+
+    def _refused(self, message: str) -> None:
+        self._show_plan(message)
+
+    def _show_plan(self, text: str) -> None:
+        self.planLabel.setText(text)
+        self.planLabel.setVisible(bool(text) and not self.bar.busy)
+
+    def _run(self, task: runs.TrainTask) -> None:
+        self.task, self._warnings = task, []
+        self.resultFrame.hide()
+        self.planLabel.hide()
+        self.learningGroup.show()
+        self.bar.follow(task)
+        task.measured.connect(self._measured)
+        task.noticed.connect(self._noticed)
+        task.succeeded.connect(self._succeeded)
+        task.failed.connect(self._failed)
+        self.session.start(task)
+        self._scroll_to(self.learningGroup)
+
+    def _measured(self, epoch: int, epochs: int, values: Any) -> None:
+        self.chart.add(epoch, epochs, values)
+
+    def _noticed(self, level: str, message: str) -> None:
+        if level == "warning" and message not in self._warnings:
+            self._warnings.append(message)
+            self.notice.show_text("\n".join(self._warnings), Qgis.MessageLevel.Warning)
+
+    def _succeeded(self, result: Any) -> None:
+        self.result = dict(result)
+        self.task = None
+        name = wording.adapter_name(self.result)
+        self.resultLabel.setText(wording.trained(self.result))
+        self.reportButton.setVisible(bool(self.result.get("report")))
+        tint(self.resultFrame, "#3f9d52")
+        self.resultFrame.show()
+        self._scroll_to(self.resultFrame)
+        self.session.adapters_changed.emit()
+        self.session.tell(
+            self.tr("The adapter “{}” is trained.").format(name), Qgis.MessageLevel.Success
+        )
+
+    def _failed(self, kind: str, message: str, log: str) -> None:
+        if kind == "cancelled":
+            self.task = None
+            self.notice.show_text(self.tr("Cancelled."), Qgis.MessageLevel.Info)
+            return
+        if kind in runs.CAN_RESUME:
+            self._offer_resume(message)
+            return
+        self.task = None
+        level = Qgis.MessageLevel.Warning if kind == "input" else Qgis.MessageLevel.Critical
+        self._say(message, level)
+
+    def _offer_resume(self, message: str) -> None:
+        words = message + "\n" + self.tr("Resume goes on from the last finished epoch.")
+        level = Qgis.MessageLevel.Critical
+        self.notice.show_text(words, level, self.tr("Resume"), self.resume)
+        self.session.tell(message, level)
+
+    def _say(self, message: str, level: Any) -> None:
+        self.notice.show_text(message, level)
+        self.session.tell(message, level)
+
+    def _scroll_to(self, widget: QWidget) -> None:
+        self.scroll.widget().layout().activate()
+        self.scroll.ensureWidgetVisible(widget)

@@ -1,0 +1,61 @@
+"""Results in words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Dict, List, Optional
+
+from qgis.PyQt.QtCore import QCoreApplication
+
+from .run_bar import time_text
+
+
+def _tr(text: str) -> str:
+    return QCoreApplication.translate("Wording", text)
+
+
+def adapter_name(result: Dict[str, Any]) -> str:
+    """The adapter's name in a result, else its file's."""
+    card = result.get("card") or {}
+    return str(card.get("name") or Path(str(result.get("adapter") or "")).stem)
+
+
+def score_line(score: Optional[Dict[str, Any]]) -> str:
+    """How good an adapter is on labels that it never saw; empty where nobody looked."""
+    if not score or not isinstance(score.get("macro_f1"), (int, float)):
+        return ""
+    classes = [entry for entry in score.get("per_class") or [] if entry.get("support", 1)]
+    return _tr("Held-out macro-F1 {score:.2f} over {number} classes").format(
+        score=score["macro_f1"], number=len(classes)
+    )
+
+
+def trained(result: Dict[str, Any]) -> str:
+    """What came of a training, in rich text."""
+    score = result.get("score")
+    line = score_line(score) or _tr("Not checked: no labels were held out")
+    parts = [f"<b>{line}.</b>"]
+    weakest = _weakest(score)
+    if weakest:
+        parts.append(weakest)
+    epochs, seconds = result.get("epochs"), result.get("seconds")
+    if isinstance(epochs, int) and isinstance(seconds, (int, float)):
+        parts.append(
+            _tr("Trained for {epochs} epochs in {time}.").format(
+                epochs=epochs, time=time_text(seconds)
+            )
+        )
+    parts += [str(text) for text in result.get("warnings") or []]
+    return "<br>".join(parts)
+
+
+def _weakest(score: Optional[Dict[str, Any]]) -> str:
+    scored: List[Dict[str, Any]] = [
+        entry
+        for entry in (score or {}).get("per_class") or []
+        if isinstance(entry.get("f1"), (int, float)) and entry.get("support", 1)
+    ]
+    if len(scored) < 2:
+        return ""
+    worst = min(scored, key=lambda entry: float(entry["f1"]))
+    return _tr("Weakest class: {name} ({score:.2f}).").format(name=worst["name"], score=worst["f1"])

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F  # noqa: N812
+from torch.nn import functional as F
 
 CANDIDATES = torch.logspace(-0.7, 1.0, 60)
 MAX_PIXELS = 50_000

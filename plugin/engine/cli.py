@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import json
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -20,6 +20,8 @@ EXIT = {"input": 2, "memory": 2, "cancelled": 130, "internal": 1}
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit status (0, 2 bad input, 130 cancelled, 1 our fault)."""
+    # OpenMP's threads would spin while they wait, and on a busy desktop that costs tenfold.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     options = _parser().parse_args(arguments)
     if options.verb == "worker":
         from .worker import main as worker
@@ -33,8 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         job = options.make(options)
         job.check()
-        result = options.run(job, reporter) if hasattr(options, "run") else Runner().run(
-            job, reporter
+        result = (
+            options.run(job, reporter) if hasattr(options, "run") else Runner().run(job, reporter)
         )
     except (Exception, KeyboardInterrupt) as error:
         event = failure(error)
@@ -209,7 +211,7 @@ def _predict(verbs: Any) -> None:
 def _predict_job(options: argparse.Namespace) -> jobs.PredictJob:
     extent = None
     if options.extent is not None:
-        extent = jobs.Extent(*options.extent, crs=options.extent_crs)
+        extent = jobs.Extent(*options.extent[:4], options.extent_crs)
     return jobs.PredictJob(
         adapter=options.adapter,
         images=options.image,
@@ -233,9 +235,7 @@ def _evaluate(verbs: Any) -> None:
     parser.add_argument("--class-field", default="")
     parser.add_argument("--out", default="", metavar="REPORT.html|.json")
     _common(parser)
-    parser.set_defaults(
-        make=lambda o: jobs.EvaluateJob(o.map, o.reference, o.class_field, o.out)
-    )
+    parser.set_defaults(make=lambda o: jobs.EvaluateJob(o.map, o.reference, o.class_field, o.out))
 
 
 def _inspect(verbs: Any) -> None:

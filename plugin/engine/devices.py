@@ -62,7 +62,7 @@ def mixed_precision(device: torch.device) -> Iterator[None]:
 
 
 def fast_bfloat16(device: torch.device) -> bool:
-    """Whether bfloat16 is the faster type: CUDA from Ampere on, and CPUs with matrix tiles (AMX)."""
+    """Whether bfloat16 is the faster type: CUDA from Ampere on, CPUs with AMX tiles."""
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device)[0] >= 8
     return device.type == "cpu" and bool(torch.cpu.get_capabilities().get("amx_bf16", False))

@@ -14,5 +14,5 @@ class OutOfMemoryError(TilthError):
     """The device's memory did not hold the work, even after shrinking it."""
 
 
-class Cancelled(Exception):
+class Cancelled(Exception):  # noqa: N818  it is no error
     """The user asked to stop. What was kept on purpose (a checkpoint) stays; nothing else does."""

@@ -94,19 +94,22 @@ def _written(
 ) -> Iterator[DatasetWriter]:
     """A plain tiled GeoTIFF to fill, made into a COG with overviews at ``path`` in the end."""
     _check_room(path, width * height * count * (2 if dtype == "uint16" else 1))
-    with atomic_path(path) as beside, file_faults(path):
-        with tempfile.TemporaryDirectory(prefix=".tilth-", dir=beside.parent) as folder:
-            plain = Path(folder) / "plain.tif"
-            with rasterio.open(
-                plain, "w", driver="GTiff", width=width, height=height, count=count, dtype=dtype,
-                nodata=nodata, crs=crs, transform=transform, tiled=True, blockxsize=TILE,
-                blockysize=TILE, compress="DEFLATE", bigtiff="IF_SAFER", interleave="band",
-            ) as target:  # fmt: skip
-                yield target
-            rasterio.shutil.copy(
-                plain, beside, driver="COG", COMPRESS="DEFLATE", BLOCKSIZE=str(TILE),
-                BIGTIFF="IF_SAFER", **options,
-            )  # fmt: skip
+    with (
+        atomic_path(path) as beside,
+        file_faults(path),
+        tempfile.TemporaryDirectory(prefix=".tilth-", dir=beside.parent) as folder,
+    ):
+        plain = Path(folder) / "plain.tif"
+        with rasterio.open(
+            plain, "w", driver="GTiff", width=width, height=height, count=count, dtype=dtype,
+            nodata=nodata, crs=crs, transform=transform, tiled=True, blockxsize=TILE,
+            blockysize=TILE, compress="DEFLATE", bigtiff="IF_SAFER", interleave="band",
+        ) as target:  # fmt: skip
+            yield target
+        rasterio.shutil.copy(
+            plain, beside, driver="COG", COMPRESS="DEFLATE", BLOCKSIZE=str(TILE),
+            BIGTIFF="IF_SAFER", **options,
+        )  # fmt: skip
 
 
 def _check_room(path: str, size: int) -> None:

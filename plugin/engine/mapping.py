@@ -57,7 +57,7 @@ class Mapper:
         device: torch.device,
         temperature: float = 1.0,
     ) -> None:
-        self.segmenter = segmenter.to(device, memory_format=torch.channels_last).eval()
+        self.segmenter = segmenter.to(device).to(memory_format=torch.channels_last).eval()
         self.read = read
         self.grid = grid
         self.classes = classes
@@ -90,8 +90,9 @@ class Mapper:
             step(min(start + self.batch, len(places)) / len(places))
         inner = np.s_[row - top : row - top + height, column - left : column - left + width]
         known = valid[inner]
-        result = total[(slice(None), *inner)] / np.maximum(weight[inner], 1e-6)
-        return result * known, known
+        result = total[(slice(None), *inner)]
+        result *= known / np.maximum(weight[inner], np.float32(1e-6))
+        return result, known
 
     @torch.no_grad()
     def _add(

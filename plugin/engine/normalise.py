@@ -63,9 +63,7 @@ class Normalisation:
             scale if isinstance(scale, dict) else {},
         )
 
-    def apply(
-        self, values: NDArray[np.float32], valid: NDArray[np.bool_]
-    ) -> NDArray[np.float32]:
+    def apply(self, values: NDArray[np.float32], valid: NDArray[np.bool_]) -> NDArray[np.float32]:
         """Values [C, H, W] in standard deviations, clipped; invalid pixels are 0."""
         mean = self.mean[:, None, None].astype(np.float32)
         std = self.std[:, None, None].astype(np.float32)
@@ -73,9 +71,7 @@ class Normalisation:
         result *= valid
         return result
 
-    def read(
-        self, image: Image, window: Window
-    ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    def read(self, image: Image, window: Window) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """A window of the image, standardised [C, H, W], and its valid pixels [H, W]."""
         values, valid = image.read(window)
         return self.apply(values, valid), valid
@@ -88,7 +84,7 @@ class Normalisation:
         """
         own = Normalisation.of(image)
         here = self._converted(own.scale)
-        if not differs(here.mean, here.std, own.mean, own.std):
+        if not differs(*(list(v) for v in (here.mean, here.std, own.mean, own.std))):
             return here, ""
         return own, (
             f"{image.name}: its values are far from those that the adapter was trained on; "

@@ -62,7 +62,7 @@ def _step_seconds(
     segmenter, _ = build(
         job.backbone, Method(job.method), ready.decoder, ready.wavelengths, len(ready.codes)
     )
-    segmenter = segmenter.to(device, memory_format=torch.channels_last)
+    segmenter = segmenter.to(device).to(memory_format=torch.channels_last)
     size = settings.chip
     image = torch.zeros(settings.batch, len(ready.wavelengths), size, size, device=device)
     image = image.contiguous(memory_format=torch.channels_last)

@@ -13,6 +13,7 @@ import rasterio.warp
 import torch
 from rasterio.crs import CRS
 from rasterio.errors import RasterioError
+from rasterio.transform import Affine
 from rasterio.windows import Window
 
 from . import devices
@@ -21,6 +22,7 @@ from .backbones import catalogue
 from .data.bands import Band, match
 from .data.imagery import Image
 from .data.masks import Mask
+from .data.source import apply, compose
 from .errors import OutOfMemoryError, TilthError
 from .events import Reporter
 from .jobs import Extent, PredictJob
@@ -70,23 +72,24 @@ class Models:
     """The model that was used last, kept so that the second map starts at once."""
 
     def __init__(self) -> None:
-        self._key: tuple[Any, ...] = ()
+        self._key: tuple[Any, ...] | None = None
         self._model: Model | None = None
 
     def get(self, path: str, device: torch.device) -> Model:
         """The model of an adapter file; read anew when the file has changed."""
+        key: tuple[Any, ...] | None
         try:
             state = Path(path).stat()
             key = (str(Path(path).resolve()), state.st_mtime_ns, state.st_size, str(device))
         except OSError:
-            key = ()
-        if self._model is None or not key or key != self._key:
+            key = None
+        if self._model is None or key is None or key != self._key:
             self._model, self._key = load_model(path, device), key
         return self._model
 
     def forget(self) -> None:
         """Give the memory back."""
-        self._model, self._key = None, ()
+        self._model, self._key = None, None
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 
@@ -104,9 +107,9 @@ def predict(job: PredictJob, reporter: Reporter, models: Models | None = None) -
     with contextlib.closing(open_matching(job, model.card)) as image:
         for text in image.warnings:
             reporter.warn(text)
-        normalisation, warning = Normalisation.from_dict(
-            model.card["normalisation"]
-        ).for_image(image)
+        normalisation, warning = Normalisation.from_dict(model.card["normalisation"]).for_image(
+            image
+        )
         if warning:
             reporter.warn(warning)
         _warn_of_resolution(image, model.card, reporter)
@@ -157,8 +160,7 @@ def window_of(image: Image, extent: Extent | None) -> Window:
                 f"extent: its coordinate system {extent.crs!r} can't be used ({error})"
             ) from error
     inverse = ~image.transform
-    corners = [inverse * corner for corner in ((box[0], box[1]), (box[2], box[1]),
-                                               (box[0], box[3]), (box[2], box[3]))]  # fmt: skip
+    corners = [apply(inverse, x, y) for x in (box[0], box[2]) for y in (box[1], box[3])]
     columns = sorted(float(x) for x, _ in corners)
     rows = sorted(float(y) for _, y in corners)
     left, top = max(int(np.floor(columns[0] + 1e-6)), 0), max(int(np.floor(rows[0] + 1e-6)), 0)
@@ -186,7 +188,7 @@ def _write(
     classes = card["classes"]
     codes = np.array([entry["code"] for entry in classes])
     mask = Mask.open(job.mask, image) if job.mask else None
-    transform = image.transform @ _shift(window)
+    transform = compose(image.transform, Affine.translation(window.col_off, window.row_off))
     grid = Grid(card["chip"], card["chip"] // 4)
     mapper = Mapper(
         model.segmenter,
@@ -210,7 +212,7 @@ def _write(
             probabilities = stack.enter_context(
                 percent_raster(job.probabilities, *size, names, tags)
             )
-        pixels = done = 0
+        pixels, done = 0, 0.0
         area = int(window.width) * int(window.height)
         for block in blocks(window, len(classes), image.count):
             share = int(block.width) * int(block.height) / area
@@ -242,10 +244,6 @@ def _stepper(reporter: Reporter, done: float, share: float):  # type: ignore[no-
         reporter.progress(0.02 + 0.95 * total, "Mapping", left)
 
     return step
-
-
-def _shift(window: Window) -> Any:
-    return rasterio.Affine.translation(window.col_off, window.row_off)
 
 
 def _check_backbone(path: str, backbone_id: str, card: dict[str, Any]) -> None:

@@ -104,7 +104,7 @@ def check_output(path: str) -> None:
         raise _Tried
 
 
-class _Tried(Exception):
+class _Tried(Exception):  # noqa: N818  it is no error
     """Leaves atomic_path before it renames anything."""
 
 
@@ -150,8 +150,9 @@ def _boxes(ready: Prepared) -> list[tuple[int, int, int, int, int]]:
             left, top = polygon.spot
             right, bottom = left + 1, top + 1
         row0, column0 = max(int(top), 0), max(int(left), 0)
-        row1, column1 = min(int(np.ceil(bottom)), image.height), min(
-            int(np.ceil(right)), image.width
+        row1, column1 = (
+            min(int(np.ceil(bottom)), image.height),
+            min(int(np.ceil(right)), image.width),
         )
         boxes.append((polygon.image, row0, column0, row1, column1))
     return boxes
@@ -211,9 +212,7 @@ def _thinned(chips: list[Any], seed: int) -> list[Any]:
     return [chips[i] for i in sorted(picked)]
 
 
-def _run(
-    job: TrainJob, loop: Loop, ready: Prepared, folder: Path, reporter: Reporter
-) -> None:
+def _run(job: TrainJob, loop: Loop, ready: Prepared, folder: Path, reporter: Reporter) -> None:
     identity = _identity(job)
     if job.resume:
         if checkpoint.resume(folder, loop, identity):

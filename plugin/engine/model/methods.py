@@ -95,7 +95,11 @@ def restore(backbone: nn.Module, method: Method, tensors: dict[str, Tensor]) -> 
 
 def merged(backbone: nn.Module, method: Method) -> nn.Module:
     """The backbone with the low-rank updates added into its weights: as fast as the plain one."""
-    return backbone.merge_and_unload() if method.name == "lora" else backbone
+    if method.name != "lora":
+        return backbone
+    merge: Any = backbone.merge_and_unload
+    plain: nn.Module = merge()
+    return plain
 
 
 def peft_config(method: Method) -> dict[str, Any]:

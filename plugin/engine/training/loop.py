@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional as F  # noqa: N812
+from torch.nn import functional as F
 
 from ..devices import mixed_precision
 from ..model.segmenter import Segmenter
@@ -73,7 +73,7 @@ class Loop:
         settings: Settings,
     ) -> None:
         # Channels last: the decoder's convolutions are four times as fast on CPUs.
-        self.segmenter = segmenter.to(device, memory_format=torch.channels_last)
+        self.segmenter = segmenter.to(device).to(memory_format=torch.channels_last)
         self.aim = aim
         self.held_out = held_out
         self.classes = classes
@@ -146,8 +146,9 @@ class Loop:
             done = self.share(self.progress.epoch + batch / self.settings.steps, seconds)
             step(done)
             self._set_rates(done)
-            losses.append(self._step([self.aim.draw(rng) for _ in range(self.settings.batch)],
-                                     generator))
+            losses.append(
+                self._step([self.aim.draw(rng) for _ in range(self.settings.batch)], generator)
+            )
             if self.settings.seconds is not None and seconds > self.settings.seconds:
                 break
         return float(np.mean(losses))
@@ -204,7 +205,7 @@ class Loop:
 
     @torch.no_grad()
     def held_out_logits(self) -> Any:
-        """Yields logits [n, K] and classes [n] of the held-out pixels, batch by batch, on the CPU."""
+        """Yields logits [n, K] and classes [n] of the held-out pixels, by batches, on the CPU."""
         self.segmenter.eval()
         for start in range(0, len(self.held_out), 2 * self.settings.batch):
             image, target = _tensors(

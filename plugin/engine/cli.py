@@ -211,7 +211,8 @@ def _predict(verbs: Any) -> None:
 def _predict_job(options: argparse.Namespace) -> jobs.PredictJob:
     extent = None
     if options.extent is not None:
-        extent = jobs.Extent(*options.extent[:4], options.extent_crs)
+        xmin, ymin, xmax, ymax = options.extent
+        extent = jobs.Extent(xmin, ymin, xmax, ymax, options.extent_crs)
     return jobs.PredictJob(
         adapter=options.adapter,
         images=options.image,

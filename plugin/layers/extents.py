@@ -32,6 +32,14 @@ def crs_text(crs: QgsCoordinateReferenceSystem) -> str:
     return crs.toWkt(QgsCoordinateReferenceSystem.WktVariant.WKT2_2019)
 
 
+def same_crs(one: QgsCoordinateReferenceSystem, other: QgsCoordinateReferenceSystem) -> bool:
+    """Whether two CRSs are the same, though one may have a code and the other not."""
+    if one == other or not (one.isValid() and other.isValid()):
+        return one == other
+    # Two codes are two systems, even where their PROJ texts agree (these hide the datum).
+    return not (one.authid() and other.authid()) and _proj(one) == _proj(other)
+
+
 def on_image(
     rectangle: QgsRectangle, crs: QgsCoordinateReferenceSystem, image: QgsRasterLayer
 ) -> Extent:
@@ -70,7 +78,7 @@ def to_crs(
     target: QgsCoordinateReferenceSystem,
 ) -> QgsRectangle:
     """The rectangle in another CRS; as it is where either is not known. Raises TilthError."""
-    if not source.isValid() or not target.isValid() or source == target:
+    if not source.isValid() or not target.isValid() or same_crs(source, target):
         return QgsRectangle(rectangle)
     transform = QgsCoordinateTransform(source, target, _context())
     try:
@@ -85,6 +93,10 @@ def to_crs(
 def rectangle_of(extent: Extent) -> QgsRectangle:
     """A job's extent as a rectangle of QGIS."""
     return QgsRectangle(extent.xmin, extent.ymin, extent.xmax, extent.ymax)
+
+
+def _proj(crs: QgsCoordinateReferenceSystem) -> str:
+    return crs.toProj().replace("+type=crs", "").strip()
 
 
 def as_job(rectangle: QgsRectangle, crs: QgsCoordinateReferenceSystem) -> Optional[Extent]:

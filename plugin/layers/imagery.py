@@ -173,13 +173,10 @@ def _absolute(source: str) -> str:
 def _set_in_qgis(layer: QgsRasterLayer) -> str:
     """What the user set in QGIS that the file does not say; empty where there is nothing."""
     provider = layer.dataProvider()
-    crs, own = layer.crs(), provider.crs()
-    if crs.isValid() and (not own.isValid() or crs.toProj() != own.toProj()):
+    if layer.crs().isValid() and not extents.same_crs(layer.crs(), provider.crs()):
         return "its coordinate system was set in QGIS"
-    for band in range(1, layer.bandCount() + 1):
-        ignored = provider.sourceHasNoDataValue(band) and not provider.useSourceNoDataValue(band)
-        if ignored or provider.userNoDataValues(band):
-            return "its no-data values were set in QGIS"
+    if any(provider.userNoDataValues(band) for band in range(1, layer.bandCount() + 1)):
+        return "its no-data values were set in QGIS"
     return ""
 
 

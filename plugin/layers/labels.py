@@ -153,6 +153,8 @@ def snapshot(
     box = layer.extent()
     if only_selected:
         request.setFilterFids(layer.selectedFeatureIds())
+        # Providers hand a chosen set out in any order; a split has to be the same every time.
+        request.addOrderBy("$id")
         box = layer.boundingBoxOfSelected()
     return LabelSnapshot(
         name=layer.name(),

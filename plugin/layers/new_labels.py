@@ -36,7 +36,7 @@ def new_label_layer(
     ``classes`` are names with colours (#rrggbb). Without a path it is a memory layer. The layer
     is not in the project yet. Raises TilthError; never overwrites.
     """
-    layer = _in_file(Path(path), crs) if path else _in_memory(crs)
+    layer = _in_file(_with_suffix(Path(path)), crs) if path else _in_memory(crs)
     if classes:
         names = [{name: name} for name, _ in classes]
         setup = QgsEditorWidgetSetup("ValueMap", {"map": names})
@@ -45,6 +45,11 @@ def new_label_layer(
         if path:
             layer.saveStyleToDatabase(_LAYER, "", True, "")
     return layer
+
+
+def _with_suffix(path: Path) -> Path:
+    """The name that QGIS gives the file."""
+    return path if path.suffix.lower() == ".gpkg" else path.with_name(f"{path.name}.gpkg")
 
 
 def _in_memory(crs: QgsCoordinateReferenceSystem) -> QgsVectorLayer:

@@ -95,8 +95,6 @@ def write(export: Export, path: Path, feedback: Optional[QgsFeedback] = None) ->
     block_feedback = QgsRasterBlockFeedback()
     if feedback is not None:
         feedback.canceled.connect(block_feedback.cancel, Qt.ConnectionType.DirectConnection)
-        if feedback.isCanceled():
-            block_feedback.cancel()
     writer = QgsRasterFileWriter(str(path))
     writer.setOutputFormat("GTiff")
     writer.setCreateOptions(["TILED=YES", "COMPRESS=DEFLATE", "BIGTIFF=IF_SAFER"])
@@ -110,10 +108,11 @@ def write(export: Export, path: Path, feedback: Optional[QgsFeedback] = None) ->
         block_feedback,
     )
     errors = [str(error) for error in block_feedback.errors()]
+    if feedback is not None and feedback.isCanceled():
+        path.unlink(missing_ok=True)
+        raise TilthError("Cancelled.")
     if outcome != QgsRasterFileWriter.WriterError.NoError:
         path.unlink(missing_ok=True)
-        if block_feedback.isCanceled():
-            raise TilthError("Cancelled.")
         reason = f": {errors[0]}" if errors else ""
         raise TilthError(
             f"image: the layer {export.name!r} could not be read through QGIS and written to "
@@ -148,7 +147,7 @@ def _pipe(provider: QgsRasterDataProvider) -> QgsRasterPipe:
         if ranges:
             nuller.setNoData(band, ranges)
     pipe.set(copy)
-    pipe.set(nuller)
+    pipe.insert(1, nuller)
     return pipe
 
 

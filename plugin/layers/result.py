@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Dict, Iterator, List, Union
 
 from qgis.core import (
+    Qgis,
     QgsContrastEnhancement,
     QgsLayerMetadata,
     QgsLayerTreeGroup,
@@ -129,13 +130,14 @@ def _describe(layer: QgsRasterLayer, name: str, result: Dict[str, Any]) -> None:
 
 
 def _style_confidence(layer: QgsRasterLayer) -> None:
-    """Grey, from none (black) to full confidence (white)."""
+    """Grey, from none (black) to full confidence (white): bytes are per cent, else it is 0 to 1."""
     provider = layer.dataProvider()
+    most = 100.0 if provider.dataType(1) == Qgis.DataType.Byte else 1.0
     stretch = QgsContrastEnhancement(provider.dataType(1))
     algorithm = QgsContrastEnhancement.ContrastEnhancementAlgorithm.StretchToMinimumMaximum
     stretch.setContrastEnhancementAlgorithm(algorithm, True)
     stretch.setMinimumValue(0.0)
-    stretch.setMaximumValue(1.0)
+    stretch.setMaximumValue(most)
     renderer = QgsSingleBandGrayRenderer(provider, 1)
     renderer.setContrastEnhancement(stretch)
     layer.setRenderer(renderer)

@@ -47,6 +47,10 @@ def alive(pid):
     return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
 
 
+def open_files():
+    return {path.name for path in Path("/proc/self/fd").iterdir()}
+
+
 def gone(pid, seconds=3.0):
     end = time.monotonic() + seconds
     while alive(pid) and time.monotonic() < end:
@@ -248,7 +252,7 @@ def test_close_while_a_job_runs(make):
 
 
 def test_close_leaves_no_process_thread_or_open_file(make):
-    files = set(os.listdir("/proc/self/fd"))
+    files = open_files()
     threads = set(threading.enumerate())
     client = make()
     pid = client.run(InspectJob("x"))["pid"]
@@ -257,7 +261,7 @@ def test_close_leaves_no_process_thread_or_open_file(make):
     with pytest.raises(ChildProcessError):
         os.waitpid(pid, os.WNOHANG)
     assert set(threading.enumerate()) == threads
-    assert set(os.listdir("/proc/self/fd")) == files
+    assert open_files() == files
 
 
 def test_the_worker_leads_a_group_of_its_own(make):

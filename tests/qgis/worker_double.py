@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 cancelled = set()
 requests = []
@@ -45,7 +46,7 @@ def sleep(job_id, seconds, heed=True):
 
 def act(job_id, job):
     words = job.get("adapter", job.get("name", "")).split()
-    verb, number = (words + ["", ""])[:2]
+    verb, number = [*words, "", ""][:2]
     if verb == "slow" or verb == "stubborn":
         say(event="progress", id=job_id, fraction=0.25, message="half-way", seconds_left=3.0)
         say(event="metrics", id=job_id, epoch=1, epochs=4, values={"train_loss": 0.5})
@@ -78,7 +79,7 @@ def act(job_id, job):
     elif verb == "nothing":
         say(event="result", id=job_id, result=None)
         return
-    say(event="result", id=job_id, result={"pid": os.getpid(), "job": job, "cwd": os.getcwd()})
+    say(event="result", id=job_id, result={"pid": os.getpid(), "job": job})
 
 
 def main():
@@ -96,9 +97,9 @@ def main():
         # Gone after some idle time just as the first job comes.
         with came:
             came.wait_for(lambda: requests)
-        marker = os.path.join(os.getcwd(), "left")
-        if not os.path.exists(marker):
-            open(marker, "w").close()
+        marker = Path("left")
+        if not marker.exists():
+            marker.touch()
             os._exit(0)
     while True:
         with came:

@@ -83,6 +83,11 @@ class Image:
         return Path(self.paths[0]).name + rest
 
     @property
+    def grid(self) -> Grid:
+        """Coordinate system, affine and size together."""
+        return self._grid
+
+    @property
     def width(self) -> int:
         """Columns."""
         return self._grid.width
@@ -127,9 +132,7 @@ class Image:
     @property
     def bounds(self) -> tuple[float, float, float, float]:
         """xmin, ymin, xmax, ymax in the image's coordinates (of a rotated one, around it)."""
-        corners = [(0, 0), (self.width, 0), (0, self.height), (self.width, self.height)]
-        xs, ys = zip(*(apply(self.transform, *corner) for corner in corners), strict=True)
-        return min(xs), min(ys), max(xs), max(ys)
+        return self._grid.bounds
 
     @property
     def can_have_gaps(self) -> bool:

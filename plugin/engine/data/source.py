@@ -49,6 +49,13 @@ class Grid:
     width: int
     height: int
 
+    @property
+    def bounds(self) -> tuple[float, float, float, float]:
+        """xmin, ymin, xmax, ymax in map coordinates (of a rotated grid, around it)."""
+        corners = [(0, 0), (self.width, 0), (0, self.height), (self.width, self.height)]
+        xs, ys = zip(*(apply(self.transform, *corner) for corner in corners), strict=True)
+        return min(xs), min(ys), max(xs), max(ys)
+
     def same_pixels(self, other: Grid) -> bool:
         """Whether both grids have the same pixels, to a hundredth of a pixel."""
         if (self.width, self.height) != (other.width, other.height):
@@ -136,10 +143,11 @@ class Source:
             valid &= self.dataset.read_masks(number, window=window) > 0
         return valid
 
-    def on_grid(self, grid: Grid) -> Source:
+    def on_grid(self, grid: Grid, *, nearest: bool = False) -> Source:
         """The same bands on another grid; where the file does not reach, pixels are invalid.
 
-        Nearest neighbour where the pixels only need a shift of whole pixels, else bilinear.
+        Nearest neighbour where the pixels only need a shift of whole pixels (or on demand), else
+        bilinear.
         """
         if self.grid.same_pixels(grid):
             return self
@@ -162,7 +170,7 @@ class Source:
             width=grid.width,
             height=grid.height,
             add_alpha=self.alpha == 0,
-            resampling=self._resampling(grid),
+            resampling=Resampling.nearest if nearest else self._resampling(grid),
             **options,
         )
         alpha = self.alpha or warped.count
@@ -195,8 +203,11 @@ class Source:
             dataset.close()
 
 
-def open_source(path: str) -> Source:
-    """Open a raster file. Raises TilthError where it is missing, damaged, empty or complex."""
+def open_source(path: str, *, palette: bool = True) -> Source:
+    """Open a raster file; with ``palette`` a palette image offers red, green and blue.
+
+    Raises TilthError where it is missing, damaged, without bands, or complex.
+    """
     dataset = _open(path)
     _check_bands(path, dataset)
     warnings: list[str] = []
@@ -220,9 +231,9 @@ def open_source(path: str) -> Source:
             f"{path}: it has no coordinate system; the labels are taken to be in the "
             "image's coordinates"
         )
-    palette = _palette(dataset)
+    colours = _palette(dataset) if palette else None
     alpha = _alpha(dataset, warnings, path)
-    if palette is not None:
+    if colours is not None:
         bands = [Band("Red", 660.0), Band("Green", 560.0), Band("Blue", 485.0)]
         numbers = [1, 1, 1]
     else:
@@ -237,7 +248,7 @@ def open_source(path: str) -> Source:
         bands,
         numbers,
         alpha,
-        palette,
+        colours,
         nodata,
         warnings,
         parents,

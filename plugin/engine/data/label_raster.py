@@ -1,0 +1,208 @@
+"""Labels from a raster of class codes."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import rasterio
+import rasterio.shutil
+import shapely
+from rasterio.errors import RasterioError
+from rasterio.io import MemoryFile
+from rasterio.windows import Window
+
+from ..errors import TilthError
+from ..jobs import ClassStyle
+from . import colours
+from .imagery import Image
+from .label_model import ClassInfo, LabelPolygon, Labels
+from .labels import add_labelled_areas, complete
+from .regions import Regions, find_regions
+from .source import Grid, Source, apply, open_source
+from .vectors import crs_text, extent_text
+
+_MAX_CODE = 65535
+_MOST_CLASSES = 1000
+
+
+class CodeReader:
+    """Class codes of a raster on another grid, nearest neighbour, by windows."""
+
+    def __init__(self, path: str, grid: Grid) -> None:
+        self.origin: Source = open_source(path, palette=False)
+        self.path = path
+        self.source = self.origin.on_grid(grid, nearest=True)
+        self.grid = grid
+
+    def read(self, col: int, row: int, width: int, height: int) -> np.ndarray:
+        """Codes uint16 [H, W] of a window inside the grid; 0 for 0, nodata and negatives.
+
+        Raises TilthError on fractions and on codes beyond 65535.
+        """
+        values, valid = self.source.read(Window(col, row, width, height), [0])
+        layer = np.where(valid & (values[0] > 0), values[0], 0)
+        if np.any(layer != np.round(layer)):
+            raise TilthError(
+                f"{self.path}: a label raster holds whole class codes, but this one has fractions "
+                f"such as {layer[layer != np.round(layer)][0]:g}"
+            )
+        if layer.max(initial=0) > _MAX_CODE:
+            raise TilthError(f"{self.path}: the class code {layer.max():.0f} is beyond {_MAX_CODE}")
+        return layer.astype(np.uint16)
+
+    def close(self) -> None:
+        """Close the file."""
+        self.source.close()
+
+
+def read_label_raster(
+    path: str,
+    images: Sequence[Image],
+    *,
+    styles: Sequence[ClassStyle] = (),
+    labelled_area: str = "",
+    minimum_classes: int = 2,
+) -> Labels:
+    """Labels from a raster of class codes, on the pixels of ``images``.
+
+    0, nodata and negative values are unlabelled. Its "polygons" are the connected regions of each
+    class, so that a split never cuts one. Category names and the colour table are used, where
+    ``styles`` say nothing else. Raises TilthError where nothing lies on the images.
+    """
+    labels = Labels([], [], [image.grid for image in images])
+    offset = 0
+    origin_grid = None
+    for index, image in enumerate(images):
+        reader = CodeReader(path, labels.grids[index])
+        try:
+            if reader.origin.dataset.count > 1 and index == 0:
+                labels.warnings.append(f"{path}: it has several bands; the first is taken")
+            origin_grid = reader.origin.grid
+            regions = find_regions(reader.read, image.width, image.height, offset)
+        finally:
+            reader.close()
+        labels.regions.append(regions)
+        labels.polygons += _polygons(regions, index, image)
+        offset += regions.count
+    if not labels.polygons:
+        raise TilthError(_outside_text(path, origin_grid, images[0]))
+    codes = sorted({polygon.code for polygon in labels.polygons})
+    if len(codes) > _MOST_CLASSES:
+        raise TilthError(f"{path}: it has {len(codes)} different codes; is it a label raster?")
+    labels.classes = _classes(path, codes, styles)
+    if labelled_area:
+        add_labelled_areas(labels, labelled_area, images)
+    complete(labels, images, minimum_classes, where=path)
+    return labels
+
+
+def category_names(path: str) -> dict[int, str]:
+    """The names of a raster's classes by code, from its category names or attribute table.
+
+    Empty where it has none. (rasterio does not read them; a virtual copy's text has them, and so
+    may the file beside.)
+    """
+    texts = [_virtual_copy(path)]
+    beside = Path(f"{path}.aux.xml")
+    if beside.is_file():
+        texts.append(beside.read_text(encoding="utf-8", errors="replace"))
+    for text in texts:
+        names = _names_of_list(text) or _names_of_table(text)
+        if names:
+            return names
+    return {}
+
+
+def colour_table(path: str) -> dict[int, str]:
+    """``#rrggbb`` by code, from the raster's colour table; empty where it has none."""
+    try:
+        with rasterio.open(path) as dataset:
+            table = dataset.colormap(1)
+    except (RasterioError, ValueError):
+        return {}
+    return {value: colours.hex_colour(*colour[:3]) for value, colour in table.items()}
+
+
+def _virtual_copy(path: str) -> str:
+    try:
+        with rasterio.open(path) as dataset, MemoryFile(ext=".vrt") as memory:
+            rasterio.shutil.copy(dataset, memory.name, driver="VRT")
+            with memory.open():
+                pass
+            return bytes(memory.getbuffer()).decode("utf-8", errors="replace")
+    except RasterioError:
+        return ""
+
+
+def _names_of_list(text: str) -> dict[int, str]:
+    block = re.search(r"<CategoryNames>(.*?)</CategoryNames>", text, re.S)
+    if not block:
+        return {}
+    entries = re.findall(r"<Category>(.*?)</Category>|<Category ?/>", block.group(1), re.S)
+    names = {code: html.unescape(name).strip() for code, name in enumerate(entries)}
+    return {code: name for code, name in names.items() if name and code > 0}
+
+
+def _names_of_table(text: str) -> dict[int, str]:
+    """From a raster attribute table with a column of values and one of names."""
+    table = re.search(r"<GDALRasterAttributeTable.*?</GDALRasterAttributeTable>", text, re.S)
+    if not table:
+        return {}
+    usages = re.findall(r"<FieldDefn.*?<Usage>(\d+)</Usage>.*?</FieldDefn>", table.group(0), re.S)
+    if "5" not in usages or "2" not in usages:  # GFU_MinMax and GFU_Name
+        return {}
+    value, name = usages.index("5"), usages.index("2")
+    names = {}
+    for row in re.findall(r"<Row.*?</Row>", table.group(0), re.S):
+        fields = re.findall(r"<F>(.*?)</F>|<F ?/>", row, re.S)
+        if len(fields) == len(usages) and re.fullmatch(r"\d+(\.0*)?", fields[value].strip()):
+            names[int(float(fields[value]))] = html.unescape(fields[name]).strip()
+    return {code: text for code, text in names.items() if text and code > 0}
+
+
+def _classes(path: str, codes: Sequence[int], styles: Sequence[ClassStyle]) -> list[ClassInfo]:
+    names, table = category_names(path), colour_table(path)
+    by_value = {style.value.strip(): style for style in styles}
+    classes: list[ClassInfo] = []
+    for position, code in enumerate(codes):
+        style = by_value.get(str(code))
+        name = (style.name.strip() if style else "") or names.get(code, str(code))
+        colour = table.get(code) or colours.palette(position)
+        if style and colours.is_colour(style.colour):
+            colour = style.colour.lower()
+        if any(entry.name == name for entry in classes):
+            name = f"{name} ({code})"
+        classes.append(ClassInfo(code, name, str(code), colour))
+    return classes
+
+
+def _polygons(regions: Regions, index: int, image: Image) -> list[LabelPolygon]:
+    boxes = shapely.box(*regions.boxes[1:].T) if regions.count else np.array([])
+    moved = shapely.transform(
+        boxes, lambda p: np.column_stack(apply(image.transform, p[:, 0], p[:, 1]))
+    )
+    return [
+        LabelPolygon(geometry, shape, int(code), index, regions.offset + number)
+        for number, (geometry, shape, code) in enumerate(
+            zip(moved, boxes, regions.codes[1:], strict=True), 1
+        )
+    ]
+
+
+def _outside_text(path: str, grid: Grid | None, image: Image) -> str:
+    text = f"{path}: no labelled pixel of it lies on {image.name}"
+    if grid is None:
+        return text
+    bounds = grid.bounds
+    text += (
+        f"; it covers {extent_text(bounds)} ({crs_text(grid.crs)}), the image "
+        f"{extent_text(image.bounds)} ({crs_text(image.crs)})"
+    )
+    box = shapely.box(*bounds)
+    if grid.crs != image.crs and box.intersects(shapely.box(*image.bounds)):
+        return f"{text}; the numbers alone would fit: check its coordinate system"
+    return f"{text}; check both coordinate systems"

@@ -1,0 +1,265 @@
+"""Polygons and the values of one field, from any vector file that GDAL reads."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyogrio
+import pyogrio.errors
+import rasterio.warp
+import shapely
+from rasterio.crs import CRS
+from rasterio.errors import RasterioError
+
+from ..errors import TilthError
+
+_FAULTS = (RuntimeError, ValueError)  # every error of pyogrio is one of these
+_POLYGON, _MULTIPOLYGON, _COLLECTION = 3, 6, 7
+_POINTS = (0, 4)
+
+
+@dataclass
+class VectorLayer:
+    """The polygons of a layer: shapely polygons or multipolygons, 2D, valid, not empty.
+
+    ``values`` has the class field's value of each (None for NULL). ``integer`` is whether the
+    field holds whole numbers. ``dropped`` counts what was left out, by reason for people.
+    """
+
+    path: str
+    name: str
+    crs: CRS | None
+    geometries: np.ndarray
+    values: list[Any]
+    integer: bool = False
+    dropped: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def bounds(self) -> tuple[float, float, float, float]:
+        """xmin, ymin, xmax, ymax in the layer's coordinates."""
+        xmin, ymin, xmax, ymax = shapely.total_bounds(self.geometries)
+        return float(xmin), float(ymin), float(xmax), float(ymax)
+
+
+def parse_source(source: str) -> tuple[str, dict[str, str]]:
+    """Path and options of ``file|layername=L|subset=...``, as QGIS writes sources."""
+    path, *parts = source.split("|")
+    options = {}
+    for part in parts:
+        key, _, value = part.partition("=")
+        options[key.strip().lower()] = value
+    return path, options
+
+
+def read_polygons(source: str, class_field: str = "", *, points: bool = False) -> VectorLayer:
+    """Read the polygons of ``file|layername=L``; with ``points``, points as well.
+
+    Curves come as lines of short pieces, Z is dropped, invalid rings are mended, a multipolygon
+    stays one object. Raises TilthError where the file, layer or field is missing (naming those
+    that exist), or where there is no polygon at all.
+    """
+    path, options = parse_source(source)
+    layer = _choose_layer(path, options, class_field, points)
+    info = _info(path, layer)
+    if class_field and class_field not in list(info["fields"]):
+        fields = ", ".join(info["fields"]) or "none"
+        raise TilthError(f"{source}: it has no field {class_field!r}; its fields are {fields}")
+    try:
+        meta, _, wkb, columns = pyogrio.raw.read(
+            path,
+            layer=layer,
+            columns=[class_field] if class_field else [],
+            force_2d=True,
+            where=options.get("subset") or None,
+        )
+    except _FAULTS as error:
+        raise TilthError(f"{source}: it can't be read: {error}") from None
+    raw = columns[0] if class_field else [None] * len(wkb)
+    result = VectorLayer(path, str(layer), _crs(meta["crs"]), np.array([]), [])
+    kept = []
+    for geometry, value in zip(_geometries(wkb, result.dropped, points), raw, strict=True):
+        if geometry is not None:
+            kept.append(geometry)
+            result.values.append(_plain(value))
+    if not kept:
+        why = f" ({dropped_text(result.dropped)})" if result.dropped else ""
+        raise TilthError(f"{source}: the layer {layer} has no usable polygon{why}; draw some")
+    result.geometries = np.array(kept, dtype=object)
+    result.integer = all(
+        value is None or (isinstance(value, (int, float)) and float(value).is_integer())
+        for value in result.values
+    )
+    return result
+
+
+def dropped_text(dropped: Counter[str]) -> str:
+    """``2 null geometries, 1 line``: what was left out, for a warning."""
+    return ", ".join(f"{count} {reason}" for reason, count in sorted(dropped.items()))
+
+
+def crs_text(crs: CRS | None) -> str:
+    """The coordinate system for people: ``EPSG:27700``, its name, or ``no CRS``."""
+    if crs is None:
+        return "no CRS"
+    code = crs.to_epsg()
+    if code is not None:
+        return f"EPSG:{code}"
+    wkt = crs.to_wkt()
+    return wkt.split('"')[1] if '"' in wkt else "a CRS of its own"
+
+
+def extent_text(bounds: Sequence[float]) -> str:
+    """``x 10 to 20, y 5 to 8``."""
+    xmin, ymin, xmax, ymax = (f"{value:.7g}" for value in bounds)
+    return f"x {xmin} to {xmax}, y {ymin} to {ymax}"
+
+
+def transform_geometries(geometries: np.ndarray, source: CRS, target: CRS) -> np.ndarray:
+    """The geometries in another coordinate system; what can't be brought there becomes None.
+
+    Long edges get points in between first, since a straight line in one system is a curve in the
+    other.
+    """
+    boxes = shapely.bounds(geometries)
+    longest = np.maximum(boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1])
+    dense = shapely.segmentize(geometries, np.maximum(longest / 16, 1e-9))
+
+    def move(points: np.ndarray) -> np.ndarray:
+        try:
+            xs, ys = rasterio.warp.transform(source, target, points[:, 0], points[:, 1])
+        except RasterioError as error:
+            raise TilthError(
+                f"labels: they can't be brought from {crs_text(source)} to {crs_text(target)}: "
+                f"{error}"
+            ) from None
+        return np.column_stack([xs, ys])
+
+    moved = shapely.transform(dense, move)
+    finite = np.array([bool(np.all(np.isfinite(shapely.get_coordinates(g)))) for g in moved])
+    moved[~finite] = None
+    broken = finite & ~shapely.is_valid(moved)
+    moved[broken] = [_polygonal(shapely.make_valid(geometry)) for geometry in moved[broken]]
+    return moved
+
+
+def _choose_layer(path: str, options: dict[str, str], class_field: str, points: bool) -> str:
+    try:
+        layers = [(str(name), kind) for name, kind in pyogrio.list_layers(path)]
+    except _FAULTS as error:
+        if not Path(path).exists() and "://" not in path and not path.startswith("/vsi"):
+            raise TilthError(f"{path}: the file does not exist; check the path") from None
+        reason = str(error).replace(path, "").strip(" :;'")
+        raise TilthError(f"{path}: it can't be opened as a vector layer ({reason})") from None
+    names = ", ".join(name for name, _ in layers) or "none"
+    wanted = options.get("layername")
+    if wanted is None and options.get("layerid", "").isdigit():
+        position = int(options["layerid"])
+        wanted = layers[position][0] if position < len(layers) else f"number {position}"
+    if wanted is not None:
+        if wanted not in [name for name, _ in layers]:
+            raise TilthError(f"{path}: it has no layer {wanted!r}; its layers are {names}")
+        return wanted
+    fitting = [name for name, kind in layers if _may_fit(kind, points)]
+    if len(fitting) > 1 and class_field:
+        fitting = [name for name in fitting if class_field in list(_info(path, name)["fields"])]
+    if len(fitting) == 1:
+        return fitting[0]
+    if not fitting:
+        wanted = f" with the field {class_field!r}" if class_field else ""
+        raise TilthError(f"{path}: no layer of polygons{wanted}; its layers are {names}")
+    raise TilthError(
+        f"{path}: several layers would do ({', '.join(fitting)}); add |layername= and one of them"
+    )
+
+
+def _may_fit(kind: str | None, points: bool) -> bool:
+    if kind is None:
+        return False
+    others = ("Point", "LineString", "MultiLineString", "MultiPoint")
+    plain = kind.replace(" Z", "").replace("2.5D ", "").replace("25D", "").replace(" ZM", "")
+    plain = plain.replace(" M", "")
+    return plain not in others or (points and "Point" in plain)
+
+
+def _info(path: str, layer: str) -> dict[str, Any]:
+    try:
+        return pyogrio.read_info(path, layer=layer)
+    except _FAULTS as error:
+        raise TilthError(f"{path}: the layer {layer} can't be read: {error}") from None
+
+
+def _crs(text: str | None) -> CRS | None:
+    if not text:
+        return None
+    try:
+        return CRS.from_user_input(text)
+    except RasterioError:
+        return None
+
+
+def _plain(value: Any) -> Any:
+    """The value as bool, int, float or str; None for NULL, NaN and blank text."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if value is None or (isinstance(value, float) and not np.isfinite(value)):
+        return None
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, float):
+        return int(value) if value.is_integer() else value
+    if isinstance(value, int):
+        return value
+    return str(value).strip() or None
+
+
+def _geometries(wkb: np.ndarray, dropped: Counter[str], points: bool) -> list[Any]:
+    """Usable polygons (None where there is none), counting the rest by reason."""
+    decoded = shapely.from_wkb(np.asarray(wkb, dtype=object), on_invalid="ignore")
+    result = []
+    for data, geometry in zip(wkb, decoded, strict=True):
+        good = None
+        if data is None:
+            dropped["null geometries"] += 1
+        elif geometry is None:
+            dropped["geometries of an unknown type"] += 1
+        elif geometry.is_empty:
+            dropped["empty geometries"] += 1
+        elif not np.all(np.isfinite(shapely.get_coordinates(geometry))):
+            dropped["geometries with endless coordinates"] += 1
+        elif points and shapely.get_type_id(geometry) in _POINTS:
+            good = geometry
+        elif shapely.get_dimensions(geometry) < 2:
+            dropped["geometries that are no polygons"] += 1
+        else:
+            good = _polygonal(geometry if geometry.is_valid else shapely.make_valid(geometry))
+            if good is None:
+                dropped["polygons without an area"] += 1
+        result.append(good)
+    return result
+
+
+def _polygonal(geometry: Any) -> Any:
+    """The polygons within a geometry as one object, or None."""
+    kind = shapely.get_type_id(geometry)
+    if kind == _POLYGON:
+        return geometry if geometry.area > 0 else None
+    parts = [part for part in _flat(geometry) if part.area > 0]
+    if not parts:
+        return None
+    if kind == _MULTIPOLYGON and len(parts) == len(geometry.geoms):
+        return geometry
+    return shapely.union_all(parts) if len(parts) > 1 else parts[0]
+
+
+def _flat(geometry: Any) -> list[Any]:
+    """The polygons in a collection, however nested."""
+    if shapely.get_type_id(geometry) == _POLYGON:
+        return [geometry]
+    if shapely.get_type_id(geometry) in (_MULTIPOLYGON, _COLLECTION):
+        return [polygon for part in geometry.geoms for polygon in _flat(part)]
+    return []

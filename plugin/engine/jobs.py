@@ -7,8 +7,9 @@ library only, Python 3.9 syntax.
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass, field
-from typing import Any, Dict, List, Optional, Type
+from typing import Any, Dict, List, Optional, Tuple, Type
 
 from .errors import TilthError
 
@@ -16,6 +17,8 @@ METHODS = ("lora", "frozen", "full")
 DECODERS = ("unet", "linear")
 SPLITS = ("polygons", "blocks", "none")
 DEVICES = ("auto", "cpu", "cuda", "mps")
+MAX_THREADS = 1024
+MAX_SEED = 2**32 - 1
 
 
 @dataclass
@@ -93,11 +96,11 @@ class TrainJob:
         _one_of(self.split, SPLITS, "split")
         if self.epochs is not None and self.epochs < 1:
             raise TilthError(f"epochs: {self.epochs} is too few; give 1 or more")
-        if self.minutes is not None and not self.minutes > 0:
-            raise TilthError(f"minutes: {self.minutes} is too short; give more than 0")
+        if self.minutes is not None and not 0 < self.minutes < math.inf:
+            raise TilthError(f"minutes: {self.minutes} makes no sense; give more than 0")
         if any(band < 1 for band in self.bands):
             raise TilthError("bands: they are counted from 1")
-        _check_run(self.device, self.threads)
+        _check_run(self.device, self.threads, self.seed)
 
 
 @dataclass
@@ -144,9 +147,12 @@ class PredictJob:
         if len(self.images) > 1 and not self.stack:
             raise TilthError("images: map one image at a time, or stack the files of one scene")
         box = self.extent
-        if box is not None and not (box.xmin < box.xmax and box.ymin < box.ymax):
-            raise TilthError("extent: it is empty; xmin must be below xmax and ymin below ymax")
-        _check_run(self.device, self.threads)
+        if box is not None:
+            if not all(map(math.isfinite, (box.xmin, box.ymin, box.xmax, box.ymax))):
+                raise TilthError("extent: it is endless; give four finite numbers")
+            if not (box.xmin < box.xmax and box.ymin < box.ymax):
+                raise TilthError("extent: it is empty; xmin must be below xmax, ymin below ymax")
+        _check_run(self.device, self.threads, self.seed)
 
 
 @dataclass
@@ -209,15 +215,15 @@ def from_json(data: Any) -> Any:
         raise TilthError("job: a JSON object is expected")
     values = dict(data)
     kind = values.pop("kind", None)
-    if kind not in JOBS:
+    if not isinstance(kind, str) or kind not in JOBS:
         raise TilthError(f"job: unknown kind {kind!r}; known are {', '.join(sorted(JOBS))}")
     job = _build(JOBS[kind], values, kind)
     job.check()
     return job
 
 
-_NESTED = {"train": TrainJob, "extent": Extent, "styles": ClassStyle}
-_TYPES: Dict[str, tuple] = {
+_NESTED = {"TrainJob": TrainJob, "Optional[Extent]": Extent, "List[ClassStyle]": ClassStyle}
+_TYPES: Dict[str, Tuple[Any, ...]] = {
     "str": (str,),
     "bool": (bool,),
     "int": (int,),
@@ -247,20 +253,29 @@ def _build(cls: Type[Any], values: Dict[str, Any], where: str) -> Any:
 
 
 def _value(item: dataclasses.Field, value: Any, where: str) -> Any:
-    nested = _NESTED.get(item.name)
     place = f"{where}.{item.name}"
+    kind = str(item.type)
+    nested = _NESTED.get(kind)
     if nested is not None:
-        if isinstance(value, list):
+        if kind.startswith("List"):
+            if not isinstance(value, list):
+                raise TilthError(f"job {place}: a list is expected")
             return [_build(nested, _object(entry, place), place) for entry in value]
-        return None if value is None else _build(nested, _object(value, place), place)
-    allowed = _TYPES[str(item.type)]
-    if not isinstance(value, allowed) or (isinstance(value, bool) and bool not in allowed):
-        raise TilthError(f"job {place}: {value!r} is not of type {item.type}")
+        if value is None and kind.startswith("Optional"):
+            return None
+        return _build(nested, _object(value, place), place)
+    if not _fits(value, _TYPES[kind]):
+        raise TilthError(f"job {place}: {value!r} is not of type {kind}")
     if isinstance(value, list):
-        inner = str if "str" in str(item.type) else int
-        if not all(isinstance(entry, inner) for entry in value):
-            raise TilthError(f"job {place}: {value!r} is not of type {item.type}")
+        inner = (str,) if kind == "List[str]" else (int,)
+        if not all(_fits(entry, inner) for entry in value):
+            raise TilthError(f"job {place}: {value!r} is not of type {kind}")
     return value
+
+
+def _fits(value: Any, allowed: Tuple[Any, ...]) -> bool:
+    """Whether a value is of one of the types; True is no number here."""
+    return isinstance(value, allowed) and (bool in allowed or not isinstance(value, bool))
 
 
 def _object(value: Any, place: str) -> Dict[str, Any]:
@@ -279,8 +294,15 @@ def _one_of(value: str, allowed: Any, name: str) -> None:
         raise TilthError(f"{name}: {value!r} is not known; choose one of {', '.join(allowed)}")
 
 
-def _check_run(device: str, threads: int) -> None:
-    if device not in DEVICES and not (device.startswith("cuda:") and device[5:].isdigit()):
+def _check_run(device: str, threads: int, seed: int) -> None:
+    number = device[5:]
+    if device not in DEVICES and not (
+        device.startswith("cuda:") and number.isascii() and number.isdigit()
+    ):
         raise TilthError(f"device: {device!r} is not known; choose auto, cpu, cuda, cuda:N or mps")
-    if threads < 0:
-        raise TilthError(f"threads: {threads} is below 0; give 0 to let Tilth choose")
+    if not 0 <= threads <= MAX_THREADS:
+        raise TilthError(
+            f"threads: {threads} is not in 0..{MAX_THREADS}; give 0 to let Tilth choose"
+        )
+    if not 0 <= seed <= MAX_SEED:
+        raise TilthError(f"seed: {seed} is not in 0..{MAX_SEED}; choose another")

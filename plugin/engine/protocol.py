@@ -40,7 +40,10 @@ class ProtocolError(Exception):
 
 def encode(message: Dict[str, Any]) -> bytes:
     """The message as one line of UTF-8 JSON, newline included. NaN becomes null."""
-    return (json.dumps(_finite(message), ensure_ascii=False, allow_nan=False) + "\n").encode()
+    text = json.dumps(_finite(message), ensure_ascii=False, allow_nan=False) + "\n"
+    # Bytes of a file's name that are no text are lone surrogates, which UTF-8 has not; escaped
+    # with a backslash they are good JSON.
+    return text.encode("utf-8", "backslashreplace")
 
 
 def decode(line: bytes) -> Dict[str, Any]:
@@ -49,7 +52,7 @@ def decode(line: bytes) -> Dict[str, Any]:
         raise ProtocolError(f"a line of {len(line)} bytes is too long")
     try:
         message = json.loads(line.decode("utf-8"))
-    except (UnicodeDecodeError, ValueError) as error:
+    except (UnicodeDecodeError, ValueError, RecursionError) as error:
         raise ProtocolError(f"not a JSON line: {line[:200]!r}") from error
     if not isinstance(message, dict):
         raise ProtocolError(f"not a JSON object: {line[:200]!r}")

@@ -19,6 +19,8 @@ from .model.segmenter import Segmenter
 
 # (window) -> standardised values [C, H, W], 0 where invalid, and valid [H, W]
 Read = Callable[[Window], tuple[NDArray[np.float32], NDArray[np.bool_]]]
+# (window) -> where a map is wanted [H, W]
+Wanted = Callable[[Window], NDArray[np.bool_]]
 BLOCK = 1024
 BLOCK_BYTES = 400_000_000
 
@@ -67,11 +69,15 @@ class Mapper:
         self.batch = 64 if device.type == "cuda" else 8
 
     def probabilities(
-        self, block: Window, step: Callable[[float], None] = lambda share: None
+        self,
+        block: Window,
+        step: Callable[[float], None] = lambda share: None,
+        wanted: Wanted | None = None,
     ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        """Calibrated probabilities [K, H, W] of a block, and valid [H, W].
+        """Calibrated probabilities [K, H, W] of a block, and where there are any [H, W].
 
-        ``step`` gets the share of the block that is done. Probabilities of invalid pixels are 0.
+        That is where the image is valid and, if ``wanted`` is given, it is wanted; elsewhere the
+        probabilities are 0. ``step`` gets the share of the block that is done.
         """
         row, column = int(block.row_off), int(block.col_off)
         height, width = int(block.height), int(block.width)
@@ -81,15 +87,17 @@ class Mapper:
         top, left = rows[0], columns[0]
         around = Window(left, top, columns[-1] + chip - left, rows[-1] + chip - top)
         values, valid = self.read(around)
+        inner = np.s_[row - top : row - top + height, column - left : column - left + width]
+        known = np.zeros(valid.shape, bool)
+        known[inner] = valid[inner] if wanted is None else valid[inner] & wanted(block)
         total = np.zeros((self.classes, int(around.height), int(around.width)), np.float32)
         weight = np.zeros(valid.shape, np.float32)
         places = [(r - top, c - left) for r in rows for c in columns]
-        places = [(r, c) for r, c in places if valid[r : r + chip, c : c + chip].any()]
+        places = [(r, c) for r, c in places if known[r : r + chip, c : c + chip].any()]
         for start in range(0, len(places), self.batch):
             self._add(values, places[start : start + self.batch], total, weight)
             step(min(start + self.batch, len(places)) / len(places))
-        inner = np.s_[row - top : row - top + height, column - left : column - left + width]
-        known = valid[inner]
+        known = known[inner]
         result = total[(slice(None), *inner)]
         result *= known / np.maximum(weight[inner], np.float32(1e-6))
         return result, known

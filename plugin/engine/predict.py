@@ -216,9 +216,9 @@ def _write(
         area = int(window.width) * int(window.height)
         for block in blocks(window, len(classes), image.count):
             share = int(block.width) * int(block.height) / area
-            chances, known = mapper.probabilities(block, _stepper(reporter, done, share))
-            if mask is not None:
-                known = known & mask.inside(block)
+            chances, known = mapper.probabilities(
+                block, _stepper(reporter, done, share), mask.inside if mask else None
+            )
             here = Window(
                 block.col_off - window.col_off, block.row_off - window.row_off,
                 block.width, block.height,

@@ -39,6 +39,17 @@ class Aim:
         chip = self.samples.chip(image, row - down, column - right, self.size, self.units)
         return _turned(chip, int(rng.integers(8)))
 
+    def sampled(self, seed: int, draws: int = 200) -> dict[int, int]:
+        """Labelled pixels of each class in so many drawn chips: what training would see."""
+        rng = np.random.default_rng(seed)
+        total: dict[int, int] = {}
+        for _ in range(draws):
+            found, counts = np.unique(self.draw(rng).classes, return_counts=True)
+            for index, count in zip(found.tolist(), counts.tolist(), strict=True):
+                if index:
+                    total[index] = total.get(index, 0) + count
+        return total
+
     def pixels(self) -> dict[int, int]:
         """Labelled pixels of each class among the wanted units."""
         wanted = set(self.units.tolist())

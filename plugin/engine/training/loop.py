@@ -79,7 +79,8 @@ class Loop:
         self.classes = classes
         self.device = device
         self.settings = settings
-        self.weights = class_weights(aim.pixels(), classes, settings.balance).to(device)
+        drawn, seen = aim.pixels(), aim.sampled(settings.seed)
+        self.weights = class_weights(drawn, seen, classes, settings.balance).to(device)
         self.optimizer = _optimizer(segmenter, settings)
         self.rates = [group["lr"] for group in self.optimizer.param_groups]
         self.average = Average(segmenter)
@@ -230,12 +231,20 @@ def schedule(done: float, warm_up: float) -> float:
     return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(share, 1.0)))
 
 
-def class_weights(pixels: dict[int, int], classes: int, power: float) -> Tensor:
-    """Loss weights [K] by (pixels of the class) ** -power, with a mean of 1 over the pixels."""
-    counts = torch.tensor([float(pixels.get(index + 1, 0)) for index in range(classes)])
-    weights = torch.where(counts > 0, counts.clamp(min=1) ** -power, torch.zeros(()))
-    mean = (weights * counts).sum() / counts.sum().clamp(min=1)
-    return weights / mean.clamp(min=1e-12)
+def class_weights(
+    drawn: dict[int, int], seen: dict[int, int], classes: int, balance: float
+) -> Tensor:
+    """Loss weights [K], with a mean of 1 over the pixels that training sees.
+
+    Chips are aimed at all classes alike, so that rare ones are learnt; the weights then bring the
+    classes' shares to (drawn pixels) ** (1 - balance). With 0 the network's probabilities keep
+    the shares that the analyst drew (as a random forest's do), with 1 all classes count alike.
+    ``drawn`` and ``seen`` are pixels by class, counted from 1.
+    """
+    wanted = torch.tensor([float(drawn.get(i + 1, 0)) for i in range(classes)]) ** (1 - balance)
+    found = torch.tensor([float(seen.get(i + 1, 0)) for i in range(classes)])
+    weights = torch.where(found > 0, wanted / found.clamp(min=1), torch.zeros(()))
+    return weights * found.sum() / (weights * found).sum().clamp(min=1e-12)
 
 
 def _optimizer(segmenter: Segmenter, settings: Settings) -> torch.optim.Optimizer:

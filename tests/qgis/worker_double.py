@@ -52,6 +52,9 @@ def act(job_id, job):
         say(event="metrics", id=job_id, epoch=1, epochs=4, values={"train_loss": 0.5})
         if not sleep(job_id, float(number), heed=verb == "slow"):
             return
+    elif verb == "chatter":
+        for step in range(int(number)):
+            say(event="progress", id=job_id, fraction=step / int(number), message="on and on")
     elif verb == "notice":
         say(event="notice", id=job_id, level="warning", message="one class has one polygon")
     elif verb == "error":

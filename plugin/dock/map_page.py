@@ -241,12 +241,11 @@ class MapPage(QWidget):
         if level == "warning":
             self.notice.show_text(message, Qgis.MessageLevel.Warning)
 
-    def _failed(self, kind: str, message: str, _log: str) -> None:
+    def _failed(self, kind: str, message: str, log: str) -> None:
         if kind == "cancelled":
             self.notice.show_text(self.tr("Cancelled."), Qgis.MessageLevel.Info)
             return
-        level = Qgis.MessageLevel.Warning if kind == "input" else Qgis.MessageLevel.Critical
-        self._say(message, level)
+        self.session.complain(self.notice, kind, message, log)
 
     def _say(self, message: str, level: Any) -> None:
         self.notice.show_text(message, level)

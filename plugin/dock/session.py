@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Dict, List, Optional
 
 from qgis.core import Qgis, QgsProject, QgsRasterLayer, QgsVectorLayer
@@ -17,6 +18,7 @@ from ..tasks.job import JobTask
 from ..worker.pool import WorkerPool
 from .engine import Engine
 from .notice import Notice
+from .opening import open_file
 
 TITLE = "Tilth"
 
@@ -72,6 +74,13 @@ class Session(QObject):
         """Say something in QGIS's message bar."""
         seconds = 0 if level in (Qgis.MessageLevel.Critical, Qgis.MessageLevel.Warning) else 8
         self.iface.messageBar().pushMessage(TITLE, message, level, seconds)
+
+    def complain(self, notice: Notice, kind: str, message: str, log: str) -> None:
+        """Say on the page and in the message bar why a job gave no result."""
+        level = Qgis.MessageLevel.Warning if kind == "input" else Qgis.MessageLevel.Critical
+        action = self.tr("Show the log") if log and Path(log).is_file() else ""
+        notice.show_text(message, level, action, lambda: open_file(log))
+        self.tell(message, level)
 
     def engine_ready(self, notice: Notice) -> bool:
         """Whether jobs can run; where not, says so in the message bar and on the page."""

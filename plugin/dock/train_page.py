@@ -67,7 +67,6 @@ class TrainPage(QWidget):
             self._say(str(error), Qgis.MessageLevel.Warning)
             return
         self.options.keep()
-        self.chart.clear()
         self._run(task)
 
     def resume(self) -> None:
@@ -128,6 +127,7 @@ class TrainPage(QWidget):
 
     def _run(self, task: runs.TrainTask) -> None:
         self.task, self._warnings = task, []
+        self.chart.clear()
         self.resultFrame.hide()
         self.planLabel.hide()
         self.learningGroup.show()
@@ -166,12 +166,11 @@ class TrainPage(QWidget):
             self.task = None
             self.notice.show_text(self.tr("Cancelled."), Qgis.MessageLevel.Info)
             return
-        if kind in runs.CAN_RESUME:
+        if kind in runs.CAN_RESUME and self.chart.points()[0]:
             self._offer_resume(message)
             return
         self.task = None
-        level = Qgis.MessageLevel.Warning if kind == "input" else Qgis.MessageLevel.Critical
-        self._say(message, level)
+        self.session.complain(self.notice, kind, message, log)
 
     def _offer_resume(self, message: str) -> None:
         words = message + "\n" + self.tr("Resume goes on from the last finished epoch.")

@@ -1,0 +1,137 @@
+"""The main job, done in QGIS through Tilth's dock: run by ``qgis --code``, see scripts/demo.py.
+
+Presses the dock's own buttons: trains on the labels, maps the image, leaves adapter, report, map,
+a picture of the window, and summary.json; then ends QGIS.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any, Dict, Iterator
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+import in_qgis
+from qgis.core import QgsProject, QgsRasterLayer, QgsVectorLayer
+from qgis.utils import iface
+
+MINUTES = 1.5
+SECONDS = 840.0
+
+
+class Failure(Exception):
+    """The job did not succeed; the message is what the dock said."""
+
+
+class Demo:
+    """One run."""
+
+    def __init__(self, environ: Any) -> None:
+        self.image = environ["TILTH_DEMO_IMAGE"]
+        self.labels = environ["TILTH_DEMO_LABELS"]
+        self.field = environ["TILTH_DEMO_FIELD"]
+        self.folder = Path(environ["TILTH_DEMO_OUT"])
+        self.minutes = float(environ.get("TILTH_DEMO_MINUTES") or MINUTES)
+        self.started = time.monotonic()
+        self.summary: Dict[str, Any] = {"error": ""}
+
+    def steps(self) -> Iterator[in_qgis.Wait]:
+        """From an empty project to a styled map."""
+        plugin = in_qgis.start_plugin()
+        dock = in_qgis.show_dock(plugin)
+        yield 200
+        image, labels = self._load()
+        yield 500
+        self._choose(dock, image, labels)
+        yield lambda: dock.session.description or dock.session.engine.state != "ready"
+        yield from self._train(dock)
+        yield from self._map(dock)
+        yield from self._picture(dock)
+        self.summary["seconds"] = round(time.monotonic() - self.started, 1)
+
+    def done(self, error: Any) -> None:
+        """Write the summary and go."""
+        if error is not None:
+            self.summary["error"] = f"{error}" if str(error) else type(error).__name__
+        self.folder.mkdir(parents=True, exist_ok=True)
+        text = json.dumps(self.summary, indent=2)
+        (self.folder / "summary.json").write_text(text + "\n", encoding="utf-8")
+        in_qgis.leave(0 if error is None else 1)
+
+    def _load(self) -> Any:
+        project = QgsProject.instance()
+        image = QgsRasterLayer(self.image, Path(self.image).stem)
+        labels = QgsVectorLayer(self.labels, Path(self.labels.split("|")[0]).stem, "ogr")
+        for layer, path in ((image, self.image), (labels, self.labels)):
+            if not layer.isValid():
+                raise Failure(f"QGIS can't read {path}")
+        project.setCrs(image.crs())
+        project.addMapLayers([image, labels])
+        iface.mapCanvas().setExtent(image.extent())
+        iface.mapCanvas().refresh()
+        return image, labels
+
+    def _choose(self, dock: Any, image: Any, labels: Any) -> None:
+        page = dock.labels
+        page.images.set_layers([image])
+        page.layerCombo.setLayer(labels)
+        if labels.fields().lookupField(self.field) < 0:
+            names = ", ".join(field.name() for field in labels.fields())
+            raise Failure(f"{self.labels} has no field {self.field}; it has {names}")
+        page.fieldCombo.setField(self.field)
+
+    def _train(self, dock: Any) -> Iterator[in_qgis.Wait]:
+        page = dock.train
+        dock.show_page(1)
+        page.minutesRadio.setChecked(True)
+        page.minutesSpin.setValue(self.minutes)
+        page.fileWidget.setFilePath(str(self.folder / "adapter.tilth"))
+        print("training", flush=True)
+        page.runButton.click()
+        yield lambda: not page.bar.busy
+        if not page.result:
+            raise Failure(page.notice.text() or "the training gave no result")
+        self.summary.update(
+            adapter=page.result["adapter"],
+            report=page.result["report"],
+            score=page.result["score"],
+            epochs=page.result["epochs"],
+        )
+
+    def _map(self, dock: Any) -> Iterator[in_qgis.Wait]:
+        page = dock.map
+        dock.train.mapNowButton.click()
+        page.fileWidget.setFilePath(str(self.folder / "map.tif"))
+        print("mapping", flush=True)
+        page.runButton.click()
+        yield lambda: not page.bar.busy
+        layer = QgsProject.instance().mapLayer(page.layer_id)
+        if layer is None:
+            raise Failure(page.notice.text() or "the mapping gave no layer")
+        classes = layer.renderer().classes()
+        self.summary.update(
+            map=layer.source(),
+            classes=[
+                {"code": int(entry.value), "name": entry.label, "colour": entry.color.name()}
+                for entry in classes
+            ],
+        )
+
+    def _picture(self, dock: Any) -> Iterator[in_qgis.Wait]:
+        yield 300
+        iface.messageBar().clearWidgets()
+        iface.mapCanvas().refresh()
+        yield 1000
+        yield in_qgis.rendered
+        yield 500
+        picture = self.folder / "picture.png"
+        in_qgis.save_picture(iface.mainWindow(), picture)
+        self.summary["picture"] = str(picture)
+
+
+demo = Demo(os.environ)
+driver = in_qgis.Driver(demo.steps(), demo.done, SECONDS)

@@ -21,7 +21,9 @@ def fractal(rng: np.random.Generator, size: int, roughness: float) -> Array:
     return (field / (field.std() + 1e-9)).astype(np.float32)
 
 
-def rotated(size: int, angle: float, unit: float, shift: tuple[float, float]) -> tuple[Array, Array]:
+def rotated(
+    size: int, angle: float, unit: float, shift: tuple[float, float]
+) -> tuple[Array, Array]:
     """Coordinates [size, size] of pixels on axes turned by `angle`, in units of `unit` pixels."""
     y, x = np.mgrid[:size, :size].astype(np.float32) / unit
     cosine, sine = np.float32(np.cos(angle)), np.float32(np.sin(angle))

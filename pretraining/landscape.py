@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
-
 from fields import Array, Integers, cells, fractal, rotated, strips
+from numpy.typing import NDArray
 from spectra import INDEX
 
 CLASSES = (
@@ -58,7 +57,11 @@ COVERS = (
     Cover(("crop_ripe", "stubble"), _SOILS, 0.75, 0.12, 0.03, 1),
     Cover(
         ("roof_red", "roof_dark", "concrete", "roof_metal", "roof_white", "plastic"),
-        ("concrete", "asphalt", "grass_green", "broadleaf"), 0.96, 0.03, 0.0, 10,
+        ("concrete", "asphalt", "grass_green", "broadleaf"),
+        0.96,
+        0.03,
+        0.0,
+        10,
     ),
     Cover(("asphalt", "concrete"), ("soil_brown", "concrete"), 0.9, 0.06, 0.0, 3),
     Cover(("rock_grey", "rock_red"), ("soil_pale", "litter", "moss"), 0.8, 0.12, 0.10, 8),
@@ -68,21 +71,62 @@ COVERS = (
     Cover(("ash",), ("soil_brown", "litter", "grass_dry"), 0.8, 0.15, 0.10, 5),
 )
 
-# Relative frequency of each class in the natural part of a landscape, by kind of country; then the
-# shares of farmland, of towns and of water.
-_COUNTRY: dict[str, tuple[dict[str, float], float, float, float]] = {
-    "lowland": ({"broadleaf forest": 3, "grassland": 3, "conifer forest": 1, "wetland": 0.7,
-                 "shrub": 0.7}, 0.55, 0.25, 0.08),
-    "upland": ({"conifer forest": 3, "broadleaf forest": 1.5, "grassland": 3, "shrub": 2,
-                "rock": 0.6, "burnt": 0.3, "wetland": 0.5}, 0.15, 0.08, 0.08),
-    "arid": ({"shrub": 4, "rock": 3, "sand": 1.5, "conifer forest": 2, "grassland": 1,
-              "burnt": 0.4}, 0.08, 0.08, 0.03),
-    "alpine": ({"rock": 3, "snow": 0.15, "grassland": 2, "conifer forest": 3, "shrub": 1}, 0.03,
-               0.04, 0.06),
-    "coast": ({"sand": 1.5, "grassland": 2, "wetland": 2, "shrub": 1.5, "conifer forest": 1},
-              0.25, 0.2, 0.3),
-    "town": ({"broadleaf forest": 2, "grassland": 3, "shrub": 0.5}, 0.15, 0.75, 0.08),
-}
+
+@dataclass(frozen=True)
+class Country:
+    """A kind of landscape: how frequent natural classes are beside each other, and the shares
+    (0 to 1, roughly) of farmland, of towns and of water.
+    """
+
+    natural: dict[str, float]
+    farms: float
+    towns: float
+    water: float
+
+
+_COUNTRIES = (
+    Country(
+        {"broadleaf forest": 3, "grassland": 3, "conifer forest": 1, "wetland": 0.7, "shrub": 0.7},
+        farms=0.55,
+        towns=0.25,
+        water=0.08,
+    ),
+    Country(
+        {
+            "conifer forest": 3,
+            "broadleaf forest": 1.5,
+            "grassland": 3,
+            "shrub": 2,
+            "rock": 0.6,
+            "burnt": 0.3,
+            "wetland": 0.5,
+        },
+        farms=0.15,
+        towns=0.08,
+        water=0.08,
+    ),
+    Country(
+        {"shrub": 4, "rock": 3, "sand": 1.5, "conifer forest": 2, "grassland": 1, "burnt": 0.4},
+        farms=0.08,
+        towns=0.08,
+        water=0.03,
+    ),
+    Country(
+        {"rock": 3, "snow": 0.15, "grassland": 2, "conifer forest": 3, "shrub": 1},
+        farms=0.03,
+        towns=0.04,
+        water=0.06,
+    ),
+    Country(
+        {"sand": 1.5, "grassland": 2, "wetland": 2, "shrub": 1.5, "conifer forest": 1},
+        farms=0.25,
+        towns=0.2,
+        water=0.3,
+    ),
+    Country(
+        {"broadleaf forest": 2, "grassland": 3, "shrub": 0.5}, farms=0.15, towns=0.75, water=0.08
+    ),
+)
 
 
 @dataclass
@@ -105,17 +149,23 @@ class Landscape:
     elevation: Array
 
 
-def make_landscape(rng: np.random.Generator, size: int, ground_resolution_m: float) -> Landscape:
-    """Draw a landscape of `size` pixels each way."""
-    country = _COUNTRY[str(rng.choice(list(_COUNTRY)))]
+def make_landscape(
+    rng: np.random.Generator,
+    size: int,
+    ground_resolution_m: float,
+    country: Country | None = None,
+) -> Landscape:
+    """Draw a landscape of `size` pixels each way; without a `country`, of any kind."""
+    if country is None:
+        country = _COUNTRIES[int(rng.integers(len(_COUNTRIES)))]
     elevation = fractal(rng, size, rng.uniform(1.6, 2.2))
-    classes, parcel = _natural(rng, elevation, country[0], size)
+    classes, parcel = _natural(rng, elevation, country.natural, size)
     rows = np.zeros((size, size), np.float32)
-    if rng.random() < 0.25 + country[1]:
-        rows = _farm(rng, classes, parcel, size, ground_resolution_m, country[1])
-    _water(rng, classes, parcel, elevation, country[3])
-    if rng.random() < 0.3 + country[2]:
-        _town(rng, classes, parcel, elevation, ground_resolution_m, country[2])
+    if rng.random() < 0.25 + country.farms:
+        rows = _farm(rng, classes, parcel, size, ground_resolution_m, country.farms)
+    _water(rng, classes, parcel, elevation, country.water)
+    if rng.random() < 0.3 + country.towns:
+        _town(rng, classes, parcel, elevation, ground_resolution_m, country.towns)
     if ground_resolution_m < 1.5 and rng.random() < 0.6:
         _trees(rng, classes, parcel, ground_resolution_m)
     if rng.random() < 0.6:
@@ -133,9 +183,10 @@ def _natural(
     roughness = rng.uniform(1.1, 1.9)
     for name in names:
         rival = fractal(rng, size, roughness) + 0.9 * np.float32(np.log(weights[name]))
-        rival += elevation * np.float32(
-            1.0 if name in ("snow", "rock") else rng.normal(0, 0.5)
-        ) - (1.2 if name == "wetland" else 0) * elevation
+        rival += (
+            elevation * np.float32(1.0 if name in ("snow", "rock") else rng.normal(0, 0.5))
+            - (1.2 if name == "wetland" else 0) * elevation
+        )
         classes[rival > best] = CODE[name]
         np.maximum(best, rival, out=best)
     patches = np.floor(2.5 * fractal(rng, size, 1.8) + 50).astype(np.int64)
@@ -241,7 +292,8 @@ def _trees(
     radius *= rng.random(4096) < rng.uniform(0.1, 0.9)
     crown = (distance + wobble < radius[found]) & (classes != CODE["water"])
     crown &= fractal(rng, size, 1.8) > rng.normal(-0.3, 0.6)
-    kind = np.where(rng.random(4096) < rng.random(), CODE["conifer forest"], CODE["broadleaf forest"])
+    conifer, broadleaf = CODE["conifer forest"], CODE["broadleaf forest"]
+    kind = np.where(rng.random(4096) < rng.random(), conifer, broadleaf)
     classes[crown] = kind[found[crown]]
     parcel[crown] = 10000 + found[crown]
 
@@ -256,7 +308,8 @@ def _roads(
     """One to three roads across everything, in place."""
     for number in range(int(rng.integers(1, 4))):
         u, v = rotated(size, rng.uniform(0, np.pi), 1.0, (0.0, 0.0))
-        bend = rng.uniform(0, 0.12) * size * np.sin(v / size * rng.uniform(2, 9) + rng.uniform(0, 6))
+        wave = np.sin(v / size * rng.uniform(2, 9) + rng.uniform(0, 6))
+        bend = rng.uniform(0, 0.12) * size * wave
         middle = u[size // 2, size // 2] + rng.uniform(-0.5, 0.5) * size
         half = max(rng.uniform(3, 12) / resolution / 2, 0.6)
         road = np.abs(u - middle + bend) < half
@@ -290,8 +343,10 @@ def _dress(
         cover -= np.float32(0.4) * ((classes == CODE["building"]) | (classes == CODE["paved"]))
     cover -= _rows(rng, rows, resolution) * (classes >= 5) * (classes <= 7)
     crown = _crowns(rng, size, resolution)
-    shadow = shade * (1 + 0.5 * fine * calm + 0.3 * broad) if crown is None else (
-        shade * np.float32(2.2) * crown * (0.8 + 0.2 * fine)
+    shadow = (
+        shade * (1 + 0.5 * fine * calm + 0.3 * broad)
+        if crown is None
+        else (shade * np.float32(2.2) * crown * (0.8 + 0.2 * fine))
     )
     mix = np.clip(0.25 + 0.25 * broad + 0.35 * parcels[1], 0, 1) * (classes != CODE["building"])
     light = 1 + 0.06 * parcels[2] + 0.03 * broad + 0.03 * fine * calm
@@ -299,7 +354,11 @@ def _dress(
     tall = (classes == CODE["building"]) | (classes == CODE["broadleaf forest"])
     cast = _cast(tall | (classes == CODE["conifer forest"]), resolution, rng)
     return Landscape(
-        resolution, classes, main, other, ground,
+        resolution,
+        classes,
+        main,
+        other,
+        ground,
         mix.astype(np.float32),
         np.clip(cover, 0.02, 1).astype(np.float32),
         np.clip(np.maximum(shadow, cast), 0, 0.92).astype(np.float32),

@@ -10,12 +10,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from timm.models.vision_transformer import Block
-from torch import Tensor, nn
-
 from engine import register
 from landscape import CLASSES
 from pool import Batch
+from timm.models.vision_transformer import Block
+from torch import Tensor, nn
 
 register()
 from tilth_engine.backbones.embedded.network import (  # noqa: E402
@@ -37,7 +36,7 @@ class Weights:
 
     hidden: float = 1.0
     seen: float = 0.3
-    classes: float = 0.3
+    classes: float = 1.0
 
 
 class Decoder(nn.Module):
@@ -147,4 +146,4 @@ def shares(rng: np.random.Generator) -> float:
 
     A few values only: each new shape costs a CPU the making of new kernels.
     """
-    return float(rng.choice((0.25, 0.375, 0.5, 1.0), p=(0.3, 0.3, 0.25, 0.15)))
+    return float(rng.choice((0.25, 0.375, 0.5, 1.0), p=(0.25, 0.25, 0.3, 0.2)))

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from multiprocessing import get_context
 
 import numpy as np
-from numpy.typing import NDArray
-
 from fields import Array
+from numpy.typing import NDArray
 from scenes import make_scene, standardised
 from sensors import SENSORS, Sensor, hyperspectral
 
@@ -18,7 +17,7 @@ HALF = NDArray[np.float16]
 # Bands beyond the sensor's own, so that it is asked for wavelengths that it never saw.
 FURTHER = 5
 # Crops a batch and their side in pixels: about equal numbers of tokens.
-SHAPES = ((48, 64), (21, 96))
+SHAPES = ((24, 64), (11, 96))
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Pre-trains the embedded backbone on generated scenes; see docs/pretraining.md.
 
-    python pretraining/pretrain.py --minutes 45
+python pretraining/pretrain.py --minutes 45
 """
 
 from __future__ import annotations
@@ -115,10 +115,10 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--steps", type=int, help="instead of --minutes: the same on any machine")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--groups", type=int, default=36, help="sets of bands in the pool")
-    parser.add_argument("--scenes", type=int, default=110, help="scenes a set")
+    parser.add_argument("--scenes", type=int, default=90, help="scenes a set")
     parser.add_argument("--size", type=int, default=192, help="pixels of a scene's side")
-    parser.add_argument("--rate", type=float, default=1e-3)
-    parser.add_argument("--class-weight", type=float, default=0.3)
+    parser.add_argument("--rate", type=float, default=8e-4)
+    parser.add_argument("--class-weight", type=float, default=1.0)
     parser.add_argument("--workers", type=int, default=2, help="processes that make scenes")
     parser.add_argument(
         "--threads", type=int, default=2, help="1 is faster where other work shares the cores"

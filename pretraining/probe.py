@@ -65,7 +65,9 @@ def aberystwyth(folder: Path) -> Pixels:
     classes = values[list(meta["fields"]).index("class_id")].astype(np.int64)
     number = rasterize(
         [(shapely.from_wkb(shape), i + 1) for i, shape in enumerate(shapes)],
-        image.shape[1:], transform=transform, dtype="int32",
+        image.shape[1:],
+        transform=transform,
+        dtype="int32",
     ).astype(np.int64)
     rows, columns = np.nonzero(number)
     polygon = number[rows, columns] - 1
@@ -102,7 +104,11 @@ def zion(folder: Path) -> Pixels:
     west, east = columns < truth.shape[1] // 2 - 20, columns > truth.shape[1] // 2 + 20
     rounds = [(west, east), (east, west)]
     return Pixels(
-        standardised(image), np.array(L8_NM, np.float32), rows, columns, truth[rows, columns],
+        standardised(image),
+        np.array(L8_NM, np.float32),
+        rows,
+        columns,
+        truth[rows, columns],
         rounds,
     )
 
@@ -112,9 +118,10 @@ def features(backbone: Backbone, pixels: Pixels) -> Array:
     found = np.zeros((len(pixels.rows), backbone.dim), np.float32)
     step = TILE - 2 * MARGIN
     high, wide = (-(-side // step) * step for side in pixels.image.shape[1:])
-    padding = [(MARGIN, MARGIN + n - side) for n, side in zip(
-        (high, wide), pixels.image.shape[1:], strict=True
-    )]
+    padding = [
+        (MARGIN, MARGIN + n - side)
+        for n, side in zip((high, wide), pixels.image.shape[1:], strict=True)
+    ]
     padded = np.pad(pixels.image, [(0, 0), *padding], mode="reflect")
     wavelengths = torch.from_numpy(pixels.wavelengths)
     for i in range(0, high, step):

@@ -8,10 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
-
 from fields import Array
 from landscape import make_landscape
+from numpy.typing import NDArray
 from sensors import Sensor, observe, radar
 from spectra import draw_library
 

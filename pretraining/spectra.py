@@ -105,9 +105,7 @@ def _knotted(percent: tuple[float, ...], rng: np.random.Generator) -> Array:
     return _smooth(values * np.exp(shape + rng.normal(0, 0.18)) * minerals * clay)
 
 
-def _plant(
-    nir: float, green: float, water: float, dry: float, rng: np.random.Generator
-) -> Array:
+def _plant(nir: float, green: float, water: float, dry: float, rng: np.random.Generator) -> Array:
     """A plant canopy, by a few absorbers whose amounts vary; a rough stand-in for PROSAIL."""
     nir, green, water = (v * np.exp(rng.normal(0, 0.15)) for v in (nir, green, water))
     dry = float(np.clip(dry * np.exp(rng.normal(0, 0.3)) + rng.uniform(0, 0.04), 0, 0.95))
@@ -115,7 +113,8 @@ def _plant(
     edge = 1 / (1 + np.exp(-(GRID - 706 - 10 * min(green, 1.5)) / 11))
     visible = 0.16 * pigment + 0.25 * pigment * dry
     liquid = 0.05 + _dip(970, 30, 0.09) + _dip(1200, 50, 0.2) + _dip(1450, 70, 1.0)
-    liquid += _dip(1940, 90, 1.6) + np.interp(GRID, (400, 1100, 1650, 2200, 2500), (0, 0, 0.5, 1, 2))
+    liquid += _dip(1940, 90, 1.6)
+    liquid += np.interp(GRID, (400, 1100, 1650, 2200, 2500), (0, 0, 0.5, 1, 2))
     leaf = (visible + (1 - visible) * edge) * np.exp(-water * liquid)
     straw = np.interp(GRID, _KNOT_NM, _KNOTS["stubble"]) / 38
     return _smooth(nir * ((1 - dry) * leaf + dry * straw))

@@ -95,23 +95,16 @@ def write(export: Export, path: Path, feedback: Optional[QgsFeedback] = None) ->
     block_feedback = QgsRasterBlockFeedback()
     if feedback is not None:
         feedback.canceled.connect(block_feedback.cancel, Qt.ConnectionType.DirectConnection)
-    writer = QgsRasterFileWriter(str(path))
-    writer.setOutputFormat("GTiff")
-    writer.setCreateOptions(["TILED=YES", "COMPRESS=DEFLATE", "BIGTIFF=IF_SAFER"])
-    outcome = writer.writeRaster(
-        _pipe(export.provider),
-        export.columns,
-        export.rows,
-        export.extent,
-        export.crs,
-        export.context,
-        block_feedback,
-    )
+    try:
+        outcome = _write(export, path, block_feedback)
+    finally:
+        if feedback is not None:
+            feedback.canceled.disconnect(block_feedback.cancel)
     errors = [str(error) for error in block_feedback.errors()]
     if feedback is not None and feedback.isCanceled():
         path.unlink(missing_ok=True)
         raise TilthError("Cancelled.")
-    if outcome != QgsRasterFileWriter.WriterError.NoError:
+    if outcome != 0:
         path.unlink(missing_ok=True)
         reason = f": {errors[0]}" if errors else ""
         raise TilthError(
@@ -122,6 +115,24 @@ def write(export: Export, path: Path, feedback: Optional[QgsFeedback] = None) ->
     if errors:
         return [f"Parts of the layer {export.name!r} could not be read: {errors[0]}"]
     return []
+
+
+def _write(export: Export, path: Path, feedback: QgsRasterBlockFeedback) -> int:
+    """Let QGIS write; 0 where that went well."""
+    writer = QgsRasterFileWriter(str(path))
+    writer.setOutputFormat("GTiff")
+    writer.setCreateOptions(["TILED=YES", "COMPRESS=DEFLATE", "BIGTIFF=IF_SAFER"])
+    outcome = writer.writeRaster(
+        _pipe(export.provider),
+        export.columns,
+        export.rows,
+        export.extent,
+        export.crs,
+        export.context,
+        feedback,
+    )
+    # The names of this enumeration's values have changed between versions of QGIS.
+    return int(getattr(outcome, "value", outcome))
 
 
 def band_names(layer: QgsRasterLayer) -> List[str]:

@@ -113,7 +113,7 @@ class WorkerClient:
             self._closed = True
             worker, self._process = self._process, None
         if worker is not None:
-            worker.end(0.0 if self._busy else _QUIT_SECONDS)
+            worker.end(_QUIT_SECONDS if self._ready and not self._busy else 0.0)
 
     def _claim(self) -> None:
         with self._state:
@@ -148,19 +148,26 @@ class WorkerClient:
                 raise
 
     def _started(self, listen: OnEvent, cancelled: IsCancelled) -> process.WorkerProcess:
-        """The worker process, ready for a job."""
+        """The worker process, ready for a job.
+
+        Cancelling does not stop one that is starting: it will serve the next job.
+        """
         worker = self._process
-        if worker is not None and self._ready and worker.exit_code is None:
-            return worker
-        if worker is not None:
+        if worker is not None and worker.exit_code is not None:
             self._drop(worker)
+            worker = None
+        if worker is not None and self._ready:
+            return worker
         listen(progress(0.0, "Starting the engine"))
-        worker = self._start()
+        if worker is None:
+            worker = self._start()
         try:
             _await_ready(worker, cancelled, self._start_seconds)
         except _Gone as gone:
+            if gone.wanted and not self._closed:
+                raise WorkerError("cancelled", "Cancelled.") from gone
             code = self._drop(worker)
-            if self._closed or gone.wanted:
+            if self._closed:
                 raise WorkerError("cancelled", "Cancelled.") from gone
             raise faults.died(code, worker.log) from gone
         except BaseException:
@@ -170,7 +177,6 @@ class WorkerClient:
         return worker
 
     def _start(self) -> process.WorkerProcess:
-        log = process.new_log(self._log_folder)
         environment = self._environment
         if environment is None:
             environment = child_environment(os.environ)
@@ -179,10 +185,11 @@ class WorkerClient:
                 raise WorkerError("cancelled", "The engine was shut down.")
             self._ready = False
             try:
+                log = process.new_log(self._log_folder)
                 self._process = process.WorkerProcess(self._argv, environment, log)
             except OSError as error:
                 raise WorkerError(
-                    "environment", f"The engine's Python could not be started: {error}", str(log)
+                    "environment", f"The engine could not be started: {error}"
                 ) from error
             return self._process
 

@@ -92,6 +92,13 @@ def test_archives_and_subdatasets_pass_as_they_are(tmp_path):
     assert files(layer_of(source), tmp_path) == [source]
 
 
+def test_a_netcdf_variable_passes_as_it_is(tmp_path):
+    path = make(tmp_path / "a b.nc", "netCDF", kind=gdal.GDT_Int16)
+    source = f'NETCDF:"{path}":Band2'
+    layer = layer_of(source)
+    assert layer.bandCount() == 1 and files(layer, tmp_path) == [source]
+
+
 def test_a_relative_path_becomes_absolute(tmp_path, monkeypatch):
     make(tmp_path / "a.tif")
     monkeypatch.chdir(tmp_path)
@@ -262,9 +269,14 @@ class Tiles(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
+class TileServer(ThreadingHTTPServer):
+    def handle_error(self, request, client_address):
+        """Somebody who cancels goes in the middle; say nothing."""
+
+
 @pytest.fixture
 def tiles():
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Tiles)
+    server = TileServer(("127.0.0.1", 0), Tiles)
     server.broken, server.seconds = False, 0.0
     thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
     thread.start()

@@ -151,10 +151,12 @@ def test_a_worker_that_does_not_even_start_is_explained(make):
 
 
 def test_a_missing_interpreter_is_a_fault_of_the_environment(tmp_path):
-    client = WorkerClient(tmp_path / "none" / "python", tmp_path / "logs")
-    with pytest.raises(WorkerError) as caught:
-        client.run(DescribeJob())
-    assert caught.value.kind == "environment"
+    (tmp_path / "file").touch()
+    for python, folder in [("none/python", "logs"), (sys.executable, "file")]:
+        client = WorkerClient(tmp_path / python, tmp_path / folder)
+        with pytest.raises(WorkerError, match="could not be started") as caught:
+            client.run(DescribeJob())
+        assert caught.value.kind == "environment"
 
 
 def test_a_dead_worker_is_noticed_though_its_child_holds_the_pipe(make):
@@ -201,10 +203,20 @@ def test_an_engine_that_says_nothing_is_given_up(make):
     assert client.pid is None
 
 
-def test_cancel_while_the_engine_starts(make):
-    start = time.monotonic()
-    assert fault(make("mute"), "x", is_cancelled=lambda: True).kind == "cancelled"
-    assert time.monotonic() - start < 2
+def test_cancel_while_the_engine_starts_lets_it_start(make):
+    client, start = make("late"), time.monotonic()
+    assert fault(client, "x", is_cancelled=lambda: True).kind == "cancelled"
+    assert time.monotonic() - start < 0.5
+    pid = client.pid
+    assert client.run(InspectJob("x"))["pid"] == pid
+
+
+def test_an_engine_that_is_starting_can_be_closed(make):
+    client = make("mute")
+    assert fault(client, "x", is_cancelled=lambda: True).kind == "cancelled"
+    pid = client.pid
+    client.close()
+    assert not alive(pid)
 
 
 def test_a_worker_that_went_while_idle_is_replaced_silently(make):

@@ -92,6 +92,8 @@ def main():
         sys.exit(1)
     if mode == "mute":
         time.sleep(60)
+    if mode == "late":
+        time.sleep(0.7)
     threading.Thread(target=listen, daemon=True).start()
     print("a library that prints while it is imported")
     version = int(mode) if mode.isdigit() else 1

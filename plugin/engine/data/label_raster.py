@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -35,6 +36,12 @@ class CodeReader:
     def __init__(self, path: str, grid: Grid) -> None:
         self.origin: Source = open_source(path, palette=False)
         self.path = path
+        if len(self.origin.bands) > 1:
+            self.origin.close()
+            raise TilthError(
+                f"{path}: it has {len(self.origin.bands)} bands; give a raster with one band of "
+                "class codes"
+            )
         self.source = self.origin.on_grid(grid, nearest=True)
         self.grid = grid
 
@@ -79,8 +86,6 @@ def read_label_raster(
     for index, image in enumerate(images):
         reader = CodeReader(path, labels.grids[index])
         try:
-            if reader.origin.dataset.count > 1 and index == 0:
-                labels.warnings.append(f"{path}: it has several bands; the first is taken")
             origin_grid = reader.origin.grid
             regions = find_regions(reader.read, image.width, image.height, offset)
         finally:
@@ -100,6 +105,15 @@ def read_label_raster(
     return labels
 
 
+def map_grid(path: str) -> Grid:
+    """The grid of a raster of codes. Raises TilthError where it can't be opened."""
+    source = open_source(path, palette=False)
+    try:
+        return source.grid
+    finally:
+        source.close()
+
+
 def category_names(path: str) -> dict[int, str]:
     """The names of a raster's classes by code, from its category names or attribute table.
 
@@ -114,7 +128,7 @@ def category_names(path: str) -> dict[int, str]:
         names = _names_of_list(text) or _names_of_table(text)
         if names:
             return names
-    return {}
+    return _names_of_tag(path)
 
 
 def colour_table(path: str) -> dict[int, str]:
@@ -125,6 +139,16 @@ def colour_table(path: str) -> dict[int, str]:
     except (RasterioError, ValueError):
         return {}
     return {value: colours.hex_colour(*colour[:3]) for value, colour in table.items()}
+
+
+def _names_of_tag(path: str) -> dict[int, str]:
+    """From the tag that Tilth's own maps carry, for where the file beside got lost."""
+    try:
+        with rasterio.open(path) as dataset:
+            entries = json.loads(dataset.tags().get("TILTH_CLASSES", "[]"))
+        return {int(entry["code"]): str(entry["name"]) for entry in entries}
+    except (RasterioError, ValueError, TypeError, KeyError):
+        return {}
 
 
 def _virtual_copy(path: str) -> str:

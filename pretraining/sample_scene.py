@@ -54,6 +54,7 @@ LEGEND = {
     "water": ("water",),
 }
 POLYGONS = 7
+CORNERS = 7
 
 
 def make(seed: int = SEED) -> tuple[NDArray[np.uint16], NDArray[np.uint8]]:
@@ -90,13 +91,11 @@ def _outline(
 ) -> shapely.Polygon:
     """A ring round a pixel whose corners lie where the class still is, at most 9 pixels away."""
     corners = []
-    for angle in np.sort(rng.uniform(0, 2 * np.pi, 4) / 4 + np.arange(4) * np.pi / 2):
+    for angle in (np.arange(CORNERS) + rng.uniform(0.1, 0.9, CORNERS)) * 2 * np.pi / CORNERS:
         reach, limit = 0.6, rng.uniform(2.5, 9)
         while reach < limit:
-            y, x = (
-                round(row + np.sin(angle) * (reach + 1)),
-                round(column + np.cos(angle) * (reach + 1)),
-            )
+            y = round(row + np.sin(angle) * (reach + 1))
+            x = round(column + np.cos(angle) * (reach + 1))
             if not (0 <= y < SIZE and 0 <= x < SIZE and inside[y, x]):
                 break
             reach += 0.5

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import json
 import shutil
 
 import pytest
 import torch
+from safetensors.torch import save
 from tilth_engine.backbones import catalogue
 from tilth_engine.errors import TilthError
 
@@ -55,7 +58,7 @@ def test_building_leaves_the_generator_of_torch_alone():
 
 
 def test_an_unknown_backbone_is_named_with_those_there_are():
-    with pytest.raises(TilthError, match="'imaginary'.*embedded"):
+    with pytest.raises(TilthError, match=r"'imaginary'.*embedded"):
         catalogue.build("imaginary")
 
 
@@ -76,11 +79,6 @@ def test_missing_weights_are_refused(folder):
 
 
 def test_weights_of_another_network_are_refused(folder):
-    import hashlib
-    import json
-
-    from safetensors.torch import save
-
     data = save({"lonely": torch.zeros(2)})
     (folder / "weights.safetensors").write_bytes(data)
     card = json.loads((folder / "card.json").read_text())

@@ -83,7 +83,7 @@ def test_asked_depths_come_in_their_order(backbone):
     ],
 )
 def test_what_cannot_be_is_refused(backbone, height, width, bands, wavelengths, depths):
-    with pytest.raises(ValueError, match="pixels|wavelengths|depths"):
+    with pytest.raises(ValueError, match=r"pixels|wavelengths|depths"):
         backbone(
             torch.zeros(1, bands, height, width), torch.linspace(500, 900, wavelengths), depths
         )

@@ -146,7 +146,7 @@ def snapshot(
 
     Without a class field it is a labelled area. ``stem`` names the file. Raises TilthError.
     """
-    _check(layer, class_field, only_selected)
+    layer = _checked(layer, class_field, only_selected)
     index = layer.fields().lookupField(class_field) if class_field else -1
     request = QgsFeatureRequest()
     request.setSubsetOfAttributes([index] if index >= 0 else [])
@@ -185,8 +185,10 @@ def polygons(geometry: QgsGeometry) -> Optional[QgsGeometry]:
     return shape
 
 
-def _check(layer: Optional[QgsVectorLayer], class_field: str, only_selected: bool) -> None:
-    """Raise TilthError where the layer is of no use."""
+def _checked(
+    layer: Optional[QgsVectorLayer], class_field: str, only_selected: bool
+) -> QgsVectorLayer:
+    """The layer. Raises TilthError where it is of no use."""
     if layer is None:
         raise TilthError("labels: no layer given; pick a polygon layer")
     name = layer.name()
@@ -209,6 +211,7 @@ def _check(layer: Optional[QgsVectorLayer], class_field: str, only_selected: boo
         raise TilthError(
             f"labels: nothing is selected in the layer {name!r}; select polygons or use all"
         )
+    return layer
 
 
 def _writer(

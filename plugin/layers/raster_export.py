@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import List, Optional
-from xml.etree import ElementTree  # nosec B405 - written only, nothing is parsed
+from xml.etree import ElementTree  # nosec B405
 
 from qgis.core import (
     QgsCoordinateReferenceSystem,

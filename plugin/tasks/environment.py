@@ -50,7 +50,7 @@ class EnvironmentTask(BaseTask):
 
 
 def proxy_url(proxy: Optional[QNetworkProxy]) -> str:
-    """A proxy as programs outside Qt take it, such as ``http://user:word@host:8080``."""
+    """A proxy as programs outside Qt take it, such as ``http://host:8080``."""
     if proxy is None or not proxy.hostName():
         return ""
     kinds = {
@@ -63,6 +63,6 @@ def proxy_url(proxy: Optional[QNetworkProxy]) -> str:
         return ""
     user = quote(proxy.user(), safe="")
     word = quote(proxy.password(), safe="")
-    login = f"{user}:{word}@" if word else f"{user}@" if user else ""
+    login = ":".join(part for part in (user, word) if part)
     port = f":{proxy.port()}" if proxy.port() else ""
-    return f"{scheme}://{login}{proxy.hostName()}{port}"
+    return f"{scheme}://{login}{'@' if login else ''}{proxy.hostName()}{port}"

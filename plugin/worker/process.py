@@ -69,7 +69,8 @@ class WorkerProcess:
         self.noise = 0
         self._write_lock = threading.Lock()
         with log.open("ab") as errors:
-            self._process = subprocess.Popen(  # nosec B603 - a fixed argument list, no shell
+            # A fixed list of arguments, no shell.
+            self._process = subprocess.Popen(  # nosec B603
                 list(argv),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
@@ -186,7 +187,8 @@ def kill_tree_on_windows(pid: int) -> None:
     """End a process and its children on Windows, which has no process groups to kill."""
     tool = Path(os.environ.get("SYSTEMROOT", "C:\\Windows")) / "System32" / "taskkill.exe"
     with contextlib.suppress(OSError, subprocess.TimeoutExpired):
-        subprocess.run(  # nosec B603 - a tool of the system by its full path, a number
+        # A tool of the system by its full path, and a number.
+        subprocess.run(  # nosec B603
             [str(tool), "/F", "/T", "/PID", str(pid)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,

@@ -14,15 +14,20 @@ never read back.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
+import stat
+import struct
 import zipfile
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
@@ -34,8 +39,17 @@ from .errors import TilthError
 FORMAT = 1
 CARD, CONFIG = "card.json", "adapter_config.json"
 ADAPTER, DECODER = "adapter_model.safetensors", "decoder.safetensors"
-MAX_CARD = 4 * 1024 * 1024
+# A card has to fit into one line of the worker's protocol, with room to spare.
+MAX_CARD = 2 * 1024 * 1024
 MAX_TENSORS = 8 * 1024**3
+# Weights hardly shrink: an entry that grows more than this is a bomb.
+MAX_GROWTH = 20
+_DTYPES = (torch.float32, torch.float16, torch.bfloat16)
+# What zipfile raises for one damaged file or another.
+_FAULTS = (
+    zipfile.BadZipFile, zlib.error, struct.error, OSError, EOFError, ValueError, RuntimeError,
+    OverflowError,
+)  # fmt: skip
 
 
 @dataclass
@@ -83,27 +97,37 @@ def read(path: str) -> Adapter:
     return Adapter(card, *tensors)
 
 
-class _opened:  # noqa: N801  used as a function
+@contextlib.contextmanager
+def _opened(path: str) -> Iterator[zipfile.ZipFile]:
     """The zip, with whatever is wrong with it as a TilthError."""
-
-    def __init__(self, path: str) -> None:
-        self.path = path
-
-    def __enter__(self) -> zipfile.ZipFile:
-        if not Path(self.path).is_file():
-            raise TilthError(f"{self.path}: there is no such adapter file; pick another")
+    if not Path(path).is_file():
+        raise TilthError(f"{path}: there is no such adapter file; pick another")
+    try:
+        file = _Modest(path)
+    except OSError as error:
+        raise TilthError(f"{path}: it can't be read ({error.strerror}); pick another") from error
+    with file:
         try:
-            self.archive = zipfile.ZipFile(self.path)
-        except (zipfile.BadZipFile, OSError, ValueError) as error:
-            raise damaged(self.path, "it is no zip file") from error
-        names = [entry.filename for entry in self.archive.infolist()]
-        if sorted(names) != sorted((CARD, CONFIG, ADAPTER, DECODER)):
-            self.archive.close()
-            raise damaged(self.path, "it holds other entries than an adapter does")
-        return self.archive
+            archive = zipfile.ZipFile(file)
+        except _FAULTS as error:
+            raise damaged(path, "it is no zip file") from error
+        with archive:
+            names = [entry.filename for entry in archive.infolist()]
+            if sorted(names) != sorted((CARD, CONFIG, ADAPTER, DECODER)):
+                raise damaged(path, "it holds other entries than an adapter does")
+            yield archive
 
-    def __exit__(self, *_: object) -> None:
-        self.archive.close()
+
+class _Modest(io.FileIO):
+    """A file that refuses to be read in one huge gulp, as a forged table of contents asks for."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """At most a few megabytes; the ValueError is one of zipfile's faults here."""
+        if size is None or size < 0:
+            size = Path(self.name).stat().st_size - self.tell()
+        if size > 4 * 1024 * 1024:
+            raise ValueError(f"{size} bytes at once")
+        return super().read(max(size, 0)) or b""
 
 
 def damaged(path: str, why: str) -> TilthError:
@@ -114,8 +138,9 @@ def damaged(path: str, why: str) -> TilthError:
 def _card(archive: zipfile.ZipFile, path: str) -> dict[str, Any]:
     data = _bytes(archive, CARD, MAX_CARD, path)
     try:
-        card = json.loads(data.decode("utf-8"))
-    except (UnicodeDecodeError, ValueError, RecursionError) as error:
+        card = json.loads(data.decode("utf-8"), parse_constant=_no_number)
+        json.dumps(card, ensure_ascii=False).encode()  # no half characters ("\\ud800") either
+    except (ValueError, RecursionError) as error:
         raise damaged(path, "its card is not JSON") from error
     if isinstance(card, dict) and isinstance(card.get("format"), int) and card["format"] > FORMAT:
         raise TilthError(
@@ -128,13 +153,22 @@ def _card(archive: zipfile.ZipFile, path: str) -> dict[str, Any]:
     return dict(card)
 
 
+def _no_number(text: str) -> None:
+    raise ValueError(f"{text} is no number")
+
+
 def _tensors(
     archive: zipfile.ZipFile, name: str, card: dict[str, Any], path: str
 ) -> dict[str, Tensor]:
+    data = _part(archive, name, card, path)
     try:
-        return dict(load(_part(archive, name, card, path)))
-    except (SafetensorError, ValueError, KeyError) as error:
+        tensors = dict(load(data))
+    except (SafetensorError, *_FAULTS, KeyError, TypeError) as error:
         raise damaged(path, f"{name} is no safetensors file") from error
+    for tensor in tensors.values():
+        if tensor.dtype not in _DTYPES or not bool(torch.isfinite(tensor).all()):
+            raise damaged(path, f"{name} holds weights that are no numbers")
+    return tensors
 
 
 def _part(archive: zipfile.ZipFile, name: str, card: dict[str, Any], path: str) -> bytes:
@@ -156,8 +190,11 @@ def _bytes(
         raise damaged(path, f"the size of {name} makes no sense")
     if entry.flag_bits & 0x1:
         raise damaged(path, f"{name} is encrypted")
-    # Weights hardly shrink: an entry that grows a hundredfold is a bomb.
-    if size > MAX_CARD and size > 100 * max(entry.compress_size, 1):
+    if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise damaged(path, f"{name} is packed in another way than an adapter is")
+    if stat.S_ISLNK(entry.external_attr >> 16):
+        raise damaged(path, f"{name} is a link")
+    if size > MAX_CARD and size > MAX_GROWTH * max(entry.compress_size, 1):
         raise damaged(path, f"{name} unpacks to far more than it should")
     data = io.BytesIO()
     try:
@@ -166,7 +203,7 @@ def _bytes(
                 data.write(chunk)
                 if data.tell() > size:
                     raise damaged(path, f"{name} unpacks to more than it says")
-    except (zipfile.BadZipFile, zlib.error, OSError, EOFError, NotImplementedError) as error:
+    except _FAULTS as error:
         raise damaged(path, f"{name} can't be unpacked") from error
     if data.tell() != size:
         raise damaged(path, f"{name} is cut short")

@@ -6,19 +6,32 @@ import math
 import re
 from typing import Any
 
+from .jobs import MAX_SEED
+
 MAX_BANDS = 1000
 MAX_CLASSES = 254
-MAX_CHIP = 1024
+MAX_CHIP = 512
 _TEXT = 2000
+_DEPTH = 12
+_LARGE = 1e30
 
 
 def check_card(card: Any, files: tuple[str, ...]) -> str:
     """What is wrong with a card, as the end of "its card ..."; empty where it is sound."""
+    if _deeper(card, _DEPTH):
+        return "is nested too deep"
     try:
         _check(card, files)
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
         return f"is wrong or incomplete ({_phrase(error)})"
     return ""
+
+
+def _deeper(value: Any, levels: int) -> bool:
+    if levels == 0:
+        return True
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return any(_deeper(part, levels - 1) for part in parts)
 
 
 def _check(card: Any, files: tuple[str, ...]) -> None:
@@ -39,6 +52,12 @@ def _check(card: Any, files: tuple[str, ...]) -> None:
             raise ValueError(key)
     if not 0.01 <= _number(card["temperature"], "temperature") <= 100:
         raise ValueError("temperature")
+    if card.get("resolution_m") is not None and not _number(card["resolution_m"], "resolution") > 0:
+        raise ValueError("resolution")
+    seed = card["training"].get("seed", 0)
+    if not (_whole(seed) and 0 <= seed <= MAX_SEED):
+        raise ValueError("training: seed")
+    _score(card.get("score"))
     for name in files:
         entry = card["files"][name]
         if not (_whole(entry["size"]) and re.fullmatch("[0-9a-f]{64}", entry["sha256"])):
@@ -54,6 +73,9 @@ def _classes(classes: Any) -> None:
             raise ValueError("class code")
         if not re.fullmatch("#[0-9a-fA-F]{6}", entry["colour"]):
             raise ValueError("class colour")
+        for key, kind in (("value", str), ("polygons", int), ("pixels", int), ("validated", bool)):
+            if not isinstance(entry.get(key, kind()), kind):
+                raise ValueError(f"class {key}")
     if len({entry["code"] for entry in classes}) != len(classes):
         raise ValueError("class codes repeat")
 
@@ -70,10 +92,32 @@ def _bands(bands: Any) -> None:
 def _normalisation(values: Any, bands: int) -> None:
     if len(values["mean"]) != bands or len(values["std"]) != bands:
         raise ValueError("normalisation: not one value a band")
-    for value in values["mean"]:
-        _number(value, "mean")
-    if any(_number(value, "std") <= 0 for value in values["std"]):
+    if any(abs(_number(value, "mean")) > _LARGE for value in values["mean"]):
+        raise ValueError("normalisation: mean")
+    if any(not 1 / _LARGE <= _number(value, "std") <= _LARGE for value in values["std"]):
         raise ValueError("normalisation: std")
+    scale = values.get("scale")
+    if scale is not None:
+        for key in ("factor", "offset"):
+            if scale.get(key) is not None and abs(_number(scale[key], key)) > _LARGE:
+                raise ValueError(f"normalisation: {key}")
+
+
+def _score(score: Any) -> None:
+    """The figures of evaluate.py, each a number or null."""
+    if score is None:
+        return
+    for key in ("overall_accuracy", "mean_iou", "macro_f1"):
+        _figure(score[key], key)
+    for row in score["per_class"]:
+        _text(row["name"], "class name in the score")
+        for key in ("iou", "f1", "users_accuracy", "producers_accuracy", "support"):
+            _figure(row[key], key)
+
+
+def _figure(value: Any, what: str) -> None:
+    if value is not None:
+        _number(value, f"score: {what}")
 
 
 def _text(value: Any, what: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,12 +13,12 @@ import numpy as np
 import rasterio.warp
 import torch
 from rasterio.crs import CRS
-from rasterio.errors import RasterioError
+from rasterio.errors import CRSError, RasterioError
 from rasterio.transform import Affine
 from rasterio.windows import Window
 
 from . import devices
-from .adapter_file import read
+from .adapter_file import damaged, read
 from .backbones import catalogue
 from .data.bands import Band, match
 from .data.imagery import Image
@@ -29,7 +30,7 @@ from .jobs import Extent, PredictJob
 from .map_file import class_map, percent_raster
 from .mapping import Grid, Mapper, blocks
 from .model import methods
-from .model.segmenter import DecoderSettings, Segmenter, build
+from .model.segmenter import DecoderSettings, Segmenter, build, restore
 from .normalise import Normalisation
 
 
@@ -47,23 +48,19 @@ def load_model(path: str, device: torch.device) -> Model:
     card = adapter.card
     backbone_id = card["backbone"]["id"]
     _check_backbone(path, backbone_id, card)
-    segmenter, method = build(
-        backbone_id,
-        methods.Method.from_dict(card["method"]),
-        DecoderSettings.from_dict(card["decoder"]),
-        [band["wavelength_nm"] for band in card["bands"]],
-        len(card["classes"]),
-        random_backbone=bool(card["backbone"].get("random")),
-        seed=int(card["training"].get("seed", 0)),
-    )
-    methods.restore(segmenter.backbone, method, adapter.adapter)
     try:
-        segmenter.decoder.load_state_dict(adapter.decoder)
-    except RuntimeError as error:
-        raise TilthError(
-            f"{path}: not a sound Tilth adapter: the decoder's weights do not fit its card; "
-            "get the file again"
-        ) from error
+        segmenter, method = build(
+            backbone_id,
+            methods.Method.from_dict(card["method"]),
+            DecoderSettings.from_dict(card["decoder"]),
+            [band["wavelength_nm"] for band in card["bands"]],
+            len(card["classes"]),
+            random_backbone=bool(card["backbone"].get("random")),
+            seed=int(card["training"].get("seed", 0)),
+        )
+        restore(segmenter, method, adapter.adapter, adapter.decoder)
+    except TilthError as error:
+        raise damaged(path, str(error)) from error
     segmenter.backbone = methods.merged(segmenter.backbone, method)
     return Model(segmenter.to(device).eval(), card)
 
@@ -155,10 +152,16 @@ def window_of(image: Image, extent: Extent | None) -> Window:
     if extent.crs and image.crs is not None:
         try:
             box = rasterio.warp.transform_bounds(CRS.from_user_input(extent.crs), image.crs, *box)
-        except RasterioError as error:
+        except (RasterioError, CRSError) as error:
             raise TilthError(
-                f"extent: its coordinate system {extent.crs!r} can't be used ({error})"
+                f"extent: it can't be brought from {extent.crs!r} to the image's coordinate "
+                f"system ({error})"
             ) from error
+        if not all(map(math.isfinite, box)):
+            raise TilthError(
+                f"extent: it has no place in the coordinate system of {image.name}; choose one "
+                "that touches the image"
+            )
     inverse = ~image.transform
     corners = [apply(inverse, x, y) for x in (box[0], box[2]) for y in (box[1], box[3])]
     columns = sorted(float(x) for x, _ in corners)

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from ..errors import TilthError
 
 MAX_RANK = 256
+MAX_ALPHA = 10_000
 
 
 @dataclass(frozen=True)
@@ -38,12 +39,14 @@ class Method:
             method = Method(
                 str(data["name"]), int(data["rank"]), int(data["alpha"]), tuple(data["targets"])
             )
-        except (KeyError, TypeError, ValueError) as error:
-            raise TilthError(f"adapter card: the method is damaged ({error})") from error
+        except (KeyError, OverflowError, TypeError, ValueError) as error:
+            raise TilthError("adapter card: the method is damaged") from error
         if method.name not in ("lora", "frozen", "full"):
-            raise TilthError(f"adapter card: the method {method.name!r} is not known")
-        if not 1 <= method.rank <= MAX_RANK or not all(isinstance(t, str) for t in method.targets):
-            raise TilthError("adapter card: the method's rank or targets make no sense")
+            raise TilthError(f"adapter card: the method {method.name[:50]!r} is not known")
+        if not 1 <= method.rank <= MAX_RANK or not 0 < method.alpha <= MAX_ALPHA:
+            raise TilthError("adapter card: the method's rank or alpha makes no sense")
+        if not all(isinstance(target, str) for target in method.targets):
+            raise TilthError("adapter card: the method's targets make no sense")
         return method
 
 
@@ -80,7 +83,9 @@ def restore(backbone: nn.Module, method: Method, tensors: dict[str, Tensor]) -> 
     expected = stored(backbone, method)
     if set(expected) != set(tensors):
         odd = sorted(set(expected) ^ set(tensors))[0]
-        raise TilthError(f"adapter weights: {odd!r} does not belong to this backbone and method")
+        raise TilthError(
+            f"adapter weights: {odd[:100]!r} does not belong to this backbone and method"
+        )
     for name, tensor in tensors.items():
         if tensor.shape != expected[name].shape:
             raise TilthError(

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from ..backbones import catalogue
 from ..errors import TilthError
+from . import methods
 from .decoders import LinearDecoder, UNetDecoder
 from .methods import Method, apply
 
@@ -32,8 +33,8 @@ class DecoderSettings:
         """The settings that a card describes. Raises TilthError when they make no sense."""
         try:
             settings = DecoderSettings(str(data["name"]), int(data["width"]))
-        except (KeyError, TypeError, ValueError) as error:
-            raise TilthError(f"adapter card: the decoder is damaged ({error})") from error
+        except (KeyError, OverflowError, TypeError, ValueError) as error:
+            raise TilthError("adapter card: the decoder is damaged") from error
         if settings.name not in ("unet", "linear") or not 1 <= settings.width <= MAX_WIDTH:
             raise TilthError("adapter card: the decoder is not known or its width makes no sense")
         return settings
@@ -76,10 +77,12 @@ def build(
 ) -> tuple[Segmenter, Method]:
     """A segmenter with a fresh decoder, and the method with its targets filled in.
 
-    Raises TilthError for an unknown backbone.
+    Raises TilthError for an unknown backbone, and for targets that are none of its own.
     """
     network = catalogue.build(backbone_id, random_weights=random_backbone, seed=seed)
     dim, patch, depth = network.dim, network.patch, network.depth
+    if not set(method.targets) <= set(network.card.lora_targets):
+        raise TilthError(f"adapter card: the method's targets are none of {backbone_id!r}")
     if method.name == "lora" and not method.targets:
         targets = tuple(network.card.lora_targets)
         method = Method(method.name, method.rank, method.alpha, targets)
@@ -95,3 +98,14 @@ def build(
             depths = [depth // 2, depth]
     codes = torch.tensor([float("nan") if w is None else float(w) for w in wavelengths])
     return Segmenter(adapted, head, depths, codes), method
+
+
+def restore(
+    segmenter: Segmenter, method: Method, adapter: dict[str, Tensor], decoder: dict[str, Tensor]
+) -> None:
+    """Put an adapter's tensors into a segmenter. Raises TilthError where they do not fit."""
+    methods.restore(segmenter.backbone, method, adapter)
+    try:
+        segmenter.decoder.load_state_dict(decoder)
+    except RuntimeError as error:
+        raise TilthError("adapter weights: the decoder's do not fit the card") from error

@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from . import jobs
 from .errors import TilthError
@@ -59,8 +59,9 @@ class _Json:
     def event(self, event: dict[str, Any]) -> None:
         from .protocol import encode
 
-        sys.stdout.write(encode(event).decode())
-        sys.stdout.flush()
+        # As bytes, since a console's own encoding need not be UTF-8.
+        sys.stdout.buffer.write(encode(event))
+        sys.stdout.buffer.flush()
 
     def result(self, verb: str, result: dict[str, Any]) -> None:
         self.event({"event": "result", "result": result})
@@ -79,9 +80,9 @@ class _Text:
             self._metrics(event)
         elif kind == "notice":
             mark = "warning: " if event["level"] == "warning" else ""
-            print(f"{mark}{event['message']}", file=sys.stderr)
+            print(_plain(f"{mark}{event['message']}"), file=sys.stderr)
         elif kind == "error":
-            print(f"tilth: {event['message']}", file=sys.stderr)
+            print(_plain(f"tilth: {event['message']}"), file=sys.stderr)
             if event["log"]:
                 print(f"tilth: the details are in {event['log']}", file=sys.stderr)
 
@@ -89,7 +90,8 @@ class _Text:
         from .wording import result_text
 
         self._clear()
-        print(result_text(verb, result))
+        encoding = sys.stdout.encoding or "utf-8"
+        print(_plain(result_text(verb, result)).encode(encoding, "replace").decode(encoding))
 
     def _progress(self, event: dict[str, Any]) -> None:
         if sys.stderr.isatty():
@@ -112,8 +114,21 @@ class _Text:
             sys.stderr.write("\r\033[K")
 
 
+def _plain(text: str) -> str:
+    """The text without control characters: names in adapters and files are a stranger's."""
+    return "".join(letter if letter.isprintable() or letter == "\n" else "?" for letter in text)
+
+
+class _Parser(argparse.ArgumentParser):
+    """Tells what is wrong with the arguments in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Leave with status 2."""
+        self.exit(2, f"{self.prog}: {' '.join(message.split())}; see {self.prog} --help\n")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="tilth", description="Fine-tune a geospatial foundation model on drawn polygons."
     )
     parser.add_argument("--version", action="version", version=f"tilth {VERSION}")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
 from dataclasses import dataclass, field
 from typing import Any, Dict, List, Optional, Tuple, Type
 
@@ -100,6 +101,8 @@ class TrainJob:
             raise TilthError(f"minutes: {self.minutes} makes no sense; give more than 0")
         if any(band < 1 for band in self.bands):
             raise TilthError("bands: they are counted from 1")
+        inputs = [*self.images, self.labels, self.labelled_area, self.label_raster]
+        _keep_apart({"out": self.out, "report": self.report}, inputs)
         _check_run(self.device, self.threads, self.seed)
 
 
@@ -152,6 +155,12 @@ class PredictJob:
                 raise TilthError("extent: it is endless; give four finite numbers")
             if not (box.xmin < box.xmax and box.ymin < box.ymax):
                 raise TilthError("extent: it is empty; xmin must be below xmax, ymin below ymax")
+        outputs = {
+            "out": self.out,
+            "confidence": self.confidence,
+            "probabilities": self.probabilities,
+        }
+        _keep_apart(outputs, [*self.images, self.adapter, self.mask])
         _check_run(self.device, self.threads, self.seed)
 
 
@@ -170,6 +179,7 @@ class EvaluateJob:
         """Raise TilthError where the job contradicts itself."""
         _need(self.map, "map", "pick the map to score")
         _need(self.reference, "reference", "pick reference polygons or a reference raster")
+        _keep_apart({"out": self.out}, [self.map, self.reference])
 
 
 @dataclass
@@ -292,6 +302,22 @@ def _need(value: Any, name: str, advice: str) -> None:
 def _one_of(value: str, allowed: Any, name: str) -> None:
     if value not in allowed:
         raise TilthError(f"{name}: {value!r} is not known; choose one of {', '.join(allowed)}")
+
+
+def _keep_apart(outputs: Dict[str, str], inputs: List[str]) -> None:
+    """No output may be written over an input or over another output."""
+    taken = {_place(source.split("|")[0]): "an input" for source in inputs if source}
+    for name, path in outputs.items():
+        if not path:
+            continue
+        place = _place(path)
+        if place in taken:
+            raise TilthError(f"{name}: {path} is also {taken[place]}; choose another file")
+        taken[place] = f"the file of {name!r}"
+
+
+def _place(path: str) -> str:
+    return os.path.normcase(os.path.realpath(path))
 
 
 def _check_run(device: str, threads: int, seed: int) -> None:

@@ -61,7 +61,7 @@ class Runner:
 
 def failure(error: BaseException) -> dict[str, Any]:
     """The ``error`` event for an exception; an unforeseen one leaves its traceback in a log."""
-    if isinstance(error, Cancelled):
+    if isinstance(error, (Cancelled, KeyboardInterrupt)):
         return _event("cancelled", "cancelled")
     if isinstance(error, OutOfMemoryError):
         return _event("memory", str(error))
@@ -72,12 +72,13 @@ def failure(error: BaseException) -> dict[str, Any]:
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return _event("input", f"the disk is full ({error.filename or 'temporary folder'})")
     log = _write_log(error)
-    line = " ".join(str(error).split())[:300]
-    return _event("internal", f"internal error: {type(error).__name__}: {line}", log)
+    text = f"internal error: {type(error).__name__}: {str(error)[:300]}"
+    return _event("internal", text, log)
 
 
 def _event(kind: str, message: str, log: str = "") -> dict[str, Any]:
-    return {"event": "error", "kind": kind, "message": message, "log": log}
+    line = " ".join(message.split())
+    return {"event": "error", "kind": kind, "message": line, "log": log}
 
 
 def _write_log(error: BaseException) -> str:

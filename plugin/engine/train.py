@@ -19,6 +19,7 @@ from . import adapter_file, devices
 from .adapter_file import Adapter
 from .backbones import catalogue
 from .calibration import temperature_of
+from .data.bands import Band, match
 from .data.burn import rasterise
 from .data.files import atomic_path
 from .errors import OutOfMemoryError, TilthError
@@ -27,7 +28,7 @@ from .events import Reporter
 from .jobs import TrainJob, to_json
 from .model import methods
 from .model.methods import Method
-from .model.segmenter import DecoderSettings, Segmenter, build
+from .model.segmenter import DecoderSettings, Segmenter, build, restore
 from .normalise import Normalisation
 from .prepare import Prepared, prepared
 from .report import training_report
@@ -49,7 +50,9 @@ def train(job: TrainJob, reporter: Reporter) -> dict[str, Any]:
     """
     devices.set_threads(job.threads)
     device = devices.choose(job.device)
-    check_output(job.out)
+    for path in (job.out, job.report):
+        if path:
+            check_output(path)
     with prepared(job, device, reporter) as ready:
         for text in ready.warnings:
             reporter.warn(text)
@@ -99,7 +102,7 @@ def train(job: TrainJob, reporter: Reporter) -> dict[str, Any]:
 
 
 def check_output(path: str) -> None:
-    """Raise TilthError where the adapter can't be written, before any time is spent."""
+    """Raise TilthError where a file can't be written, before any time is spent."""
     with contextlib.suppress(_Tried), atomic_path(path):
         raise _Tried
 
@@ -179,9 +182,11 @@ def _continue(job: TrainJob, ready: Prepared, segmenter: Segmenter, method: Meth
     card = earlier.card
     same = (
         card["backbone"]["id"] == job.backbone
+        and card["backbone"]["sha256"] == catalogue.cards()[job.backbone].sha256
+        and bool(card["backbone"].get("random")) == job.random_backbone
         and Method.from_dict(card["method"]) == method
         and DecoderSettings.from_dict(card["decoder"]) == ready.decoder
-        and len(card["bands"]) == len(ready.wavelengths)
+        and _same_bands(card, ready)
         and [entry["code"] for entry in card["classes"]] == ready.codes
     )
     if not same:
@@ -189,11 +194,22 @@ def _continue(job: TrainJob, ready: Prepared, segmenter: Segmenter, method: Meth
             f"{job.continue_from}: training can go on from it only with the same backbone, "
             "method, decoder, bands and classes; choose the same, or start anew"
         )
-    methods.restore(segmenter.backbone, method, earlier.adapter)
-    segmenter.decoder.load_state_dict(earlier.decoder)
+    try:
+        restore(segmenter, method, earlier.adapter, earlier.decoder)
+    except TilthError as error:
+        raise adapter_file.damaged(job.continue_from, str(error)) from error
     # The weights know the earlier image's units, so that this one has to come in them.
     earlier_units = Normalisation.from_dict(card["normalisation"])
     ready.normalisations[:] = [earlier_units.for_image(image)[0] for image in ready.images]
+
+
+def _same_bands(card: dict[str, Any], ready: Prepared) -> bool:
+    """Whether the images have an earlier adapter's bands, in its order."""
+    earlier = [Band(band["name"], band["wavelength_nm"]) for band in card["bands"]]
+    try:
+        return match(earlier, ready.images[0].bands) == list(range(len(ready.wavelengths)))
+    except TilthError:
+        return False
 
 
 def _units(ready: Prepared, samples: Samples) -> tuple[NDArray[np.int32], list[Any]]:

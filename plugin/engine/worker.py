@@ -28,6 +28,7 @@ class Worker:
         self._sink = sink
         self._writing = threading.Lock()
         self._requests: queue.Queue[dict[str, Any] | None] = queue.Queue()
+        self._waiting: set[str] = set()
         self._cancelled: set[str] = set()
         self._runner = Runner()
 
@@ -63,11 +64,10 @@ class Worker:
         try:
             reporter = Reporter(emit, is_cancelled)
             reporter.check()
-            result = self._runner.run(from_json(data), reporter)
+            emit({"event": "result", "result": self._runner.run(from_json(data), reporter)})
         except Exception as error:
             emit(failure(error))
-        else:
-            emit({"event": "result", "result": result})
+        self._waiting.discard(job_id)
         self._cancelled.discard(job_id)
 
     def _listen(self) -> None:
@@ -78,16 +78,28 @@ class Worker:
             try:
                 message = protocol.decode(line)
             except protocol.ProtocolError as error:
-                self._send({**failure(TilthError(f"worker: {error}")), "id": ""})
+                self._refuse("", str(error))
                 continue
-            if message.get("request") == "cancel":
-                self._cancelled.add(str(message.get("id", "")))
-            elif message.get("request") == "run":
-                self._requests.put(message)
-            elif message.get("request") == "quit":
-                self._requests.put(None)
+            self._take(message)
         # A job may be deep inside a library call: nothing short of this ends the process now.
         os._exit(0)
+
+    def _take(self, message: dict[str, Any]) -> None:
+        request, job_id = message.get("request"), str(message.get("id", ""))
+        if request == "run":
+            self._waiting.add(job_id)
+            self._requests.put(message)
+        elif request == "cancel":
+            # A cancel may come too late; it must not wait for another job of that name.
+            if job_id in self._waiting:
+                self._cancelled.add(job_id)
+        elif request == "quit":
+            self._requests.put(None)
+        else:
+            self._refuse(job_id, f"unknown request {request!r}")
+
+    def _refuse(self, job_id: str, reason: str) -> None:
+        self._send({**failure(TilthError(f"worker: {reason}")), "id": job_id})
 
     def _send(self, event: dict[str, Any]) -> None:
         with self._writing, contextlib.suppress(BrokenPipeError):

@@ -56,7 +56,7 @@ def resume(folder: Path, loop: Loop, identity: dict[str, Any]) -> bool:
         if state["identity"] != identity or epoch != str(progress.epoch):
             return False
         _restore(loop, tensors, int(state["average_steps"]))
-    except (OSError, ValueError, KeyError, TypeError, SafetensorError):
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError):
         return False
     loop.progress = progress
     return True
@@ -70,6 +70,9 @@ def _restore(loop: Loop, tensors: dict[str, Tensor], average_steps: int) -> None
     names = set(loop.average.values)
     if not (set(parts["parameter"]) == set(parts["average"]) == set(parts["best"]) == names):
         raise ValueError("the checkpoint is of another network")
+    for part in ("parameter", "average", "best"):
+        if any(parts[part][name].shape != loop.average.values[name].shape for name in names):
+            raise ValueError("the checkpoint is of a network of another size")
     put(loop.segmenter, parts["parameter"])
     for name in names:
         loop.average.values[name].copy_(parts["average"][name])

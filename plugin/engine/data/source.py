@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +11,7 @@ import numpy as np
 import rasterio
 from rasterio.crs import CRS
 from rasterio.enums import ColorInterp, MaskFlags, Resampling
-from rasterio.errors import RasterioError
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.transform import Affine
 from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
@@ -210,7 +211,7 @@ def open_source(path: str, *, palette: bool = True) -> Source:
     """
     dataset = _open(path)
     _check_bands(path, dataset)
-    warnings: list[str] = []
+    told: list[str] = []
     parents: list[rasterio.DatasetReader] = []
     points, points_crs = dataset.gcps
     if points and dataset.transform == Affine.identity():
@@ -225,14 +226,14 @@ def open_source(path: str, *, palette: bool = True) -> Source:
         )
     grid, georeferenced = _grid(dataset)
     if not georeferenced:
-        warnings.append(f"{path}: it has no georeference; its pixels are taken as coordinates")
+        told.append(f"{path}: it has no georeference; its pixels are taken as coordinates")
     elif grid.crs is None:
-        warnings.append(
+        told.append(
             f"{path}: it has no coordinate system; the labels are taken to be in the "
             "image's coordinates"
         )
     colours = _palette(dataset) if palette else None
-    alpha = _alpha(dataset, warnings, path)
+    alpha = _alpha(dataset, told, path)
     if colours is not None:
         bands = [Band("Red", 660.0), Band("Green", 560.0), Band("Blue", 485.0)]
         numbers = [1, 1, 1]
@@ -250,14 +251,17 @@ def open_source(path: str, *, palette: bool = True) -> Source:
         alpha,
         colours,
         nodata,
-        warnings,
+        told,
         parents,
     )
 
 
 def _open(path: str) -> rasterio.DatasetReader:
     try:
-        return rasterio.open(path)
+        with warnings.catch_warnings():
+            # Told in words of ours, where it matters.
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+            return rasterio.open(path)
     except RasterioError as error:
         if "://" not in path and not path.startswith("/vsi") and not Path(path).exists():
             raise TilthError(f"{path}: the image does not exist; check the path") from None
@@ -314,7 +318,7 @@ def _alpha_numbers(dataset: rasterio.DatasetReader) -> list[int]:
     ]
 
 
-def _alpha(dataset: rasterio.DatasetReader, warnings: list[str], path: str) -> int:
+def _alpha(dataset: rasterio.DatasetReader, told: list[str], path: str) -> int:
     """The number of the band that is really transparency, or 0.
 
     GDAL tags the fourth of four byte bands as alpha unless told otherwise, so many red, green,
@@ -334,7 +338,7 @@ def _alpha(dataset: rasterio.DatasetReader, warnings: list[str], path: str) -> i
     extreme = np.mean((values == 0) | (values >= full))
     if extreme >= 0.5 and not any(word in text for word in ("nir", "infrared")):
         return number
-    warnings.append(f"{path}: band {number} is tagged as transparency but is used as a band")
+    told.append(f"{path}: band {number} is tagged as transparency but is used as a band")
     return 0
 
 

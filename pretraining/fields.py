@@ -18,7 +18,8 @@ def fractal(rng: np.random.Generator, size: int, roughness: float) -> Array:
     shape = frequency.shape
     waves = rng.standard_normal(shape) + 1j * rng.standard_normal(shape)
     field = np.fft.irfft2(waves * frequency**-roughness, s=(size, size))
-    return (field / (field.std() + 1e-9)).astype(np.float32)
+    result: Array = (field / (field.std() + 1e-9)).astype(np.float32)
+    return result
 
 
 def rotated(

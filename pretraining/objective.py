@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from covers import CLASSES
 from engine import register
-from landscape import CLASSES
 from pool import Batch
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
@@ -65,7 +65,8 @@ class Decoder(nn.Module):
         head = self.head(self.code(asked)).unflatten(1, (WIDTH + 1, PIXELS))
         head = head.to(features.dtype)
         pixels = torch.einsum("bnd,tdp->btnp", features, head[:, :WIDTH] / WIDTH**0.5)
-        return pixels + head[None, :, WIDTH:, :]
+        offsets: Tensor = head[None, :, WIDTH:, :]
+        return pixels + offsets
 
 
 class Objective(nn.Module):

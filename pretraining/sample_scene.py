@@ -16,9 +16,10 @@ import numpy as np
 import pyogrio
 import rasterio
 import shapely
+from covers import CLASSES, Country
 from engine import ROOT
 from fields import Array
-from landscape import CLASSES, Country, Landscape, make_landscape
+from landscape import Landscape, make_landscape
 from numpy.typing import NDArray
 from rasterio.transform import from_origin
 from scipy.ndimage import binary_closing, distance_transform_edt
@@ -101,7 +102,7 @@ def _outline(
             reach += 0.5
         # Pixel centres lie half a pixel from their corner.
         x, y = column + 0.5 + np.cos(angle) * reach, row + 0.5 + np.sin(angle) * reach
-        corners.append(TRANSFORM * (x, y))
+        corners.append((TRANSFORM.c + TRANSFORM.a * x, TRANSFORM.f + TRANSFORM.e * y))
     return shapely.Polygon(np.round(corners, 1))
 
 

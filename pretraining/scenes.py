@@ -17,7 +17,7 @@ from spectra import draw_library
 
 @dataclass(frozen=True)
 class Scene:
-    """image: reflectance or dB [bands, size, size]; classes: index into `landscape.CLASSES`.
+    """image: reflectance or dB [bands, size, size]; classes: index into `covers.CLASSES`.
 
     wavelengths: [bands], nm, NaN for bands without one.
     """
@@ -55,4 +55,5 @@ def standardised(image: Array) -> Array:
     """An image [C, H, W] with each band's mean 0 and deviation 1, as fine-tuning sees it."""
     mean = image.mean((1, 2), keepdims=True)
     deviation = image.std((1, 2), keepdims=True)
-    return ((image - mean) / np.maximum(deviation, 1e-6)).astype(np.float32)
+    result: Array = ((image - mean) / np.maximum(deviation, 1e-6)).astype(np.float32)
+    return result

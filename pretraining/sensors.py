@@ -86,7 +86,8 @@ def responses(bands: tuple[tuple[float, float], ...]) -> Array:
     centres = np.array([band[0] for band in bands])
     deviations = np.maximum([band[1] for band in bands], 12) / 2.355
     weights = np.exp(-0.5 * ((GRID[:, None] - centres) / deviations) ** 2)
-    return (weights / weights.sum(0)).astype(np.float32)
+    result: Array = (weights / weights.sum(0)).astype(np.float32)
+    return result
 
 
 def observe(
@@ -118,7 +119,8 @@ def observe(
     if sensor.bytes:
         top = np.quantile(image, 0.98) * rng.uniform(0.9, 1.4)
         image = np.round(np.clip(image / top, 0, 1) ** rng.uniform(0.5, 1) * 255) / 255
-    return image.astype(np.float32)
+    seen: Array = image.astype(np.float32)
+    return seen
 
 
 def radar(rng: np.random.Generator, landscape: Landscape) -> Array:
@@ -127,7 +129,8 @@ def radar(rng: np.random.Generator, landscape: Landscape) -> Array:
     scene = _shown(landscape, power.astype(np.float32), lit=False)
     looks = rng.uniform(3, 30)
     speckle = rng.gamma(looks, 1 / looks, scene.shape).astype(np.float32)
-    return 10 * np.log10(scene * speckle + 1e-4).astype(np.float32)
+    result: Array = 10 * np.log10(scene * speckle + 1e-4).astype(np.float32)
+    return result
 
 
 def _shown(landscape: Landscape, table: Array, lit: bool = True) -> Array:

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float32]
 GRID = np.arange(400, 2501, 10).astype(np.float32)
-_KNOT_NM = (400, 450, 500, 560, 610, 665, 705, 740, 800, 870, 1000, 1200, 1600, 1700, 2100, 2200)
-_KNOT_NM += (2300, 2500)
+_VISIBLE_NM = (400, 450, 500, 560, 610, 665, 705)
+_INFRARED_NM = (740, 800, 870, 1000, 1200, 1600, 1700, 2100, 2200, 2300, 2500)
+_KNOT_NM = (*_VISIBLE_NM, *_INFRARED_NM)
 
 # Reflectance in percent at `_KNOT_NM`.
 _KNOTS: dict[str, tuple[float, ...]] = {
@@ -122,7 +123,8 @@ def _plant(nir: float, green: float, water: float, dry: float, rng: np.random.Ge
 
 def _dip(centre: float, width: float, depth: float) -> Array:
     """A Gaussian absorption over `GRID`."""
-    return (depth * np.exp(-(((GRID - centre) / width) ** 2))).astype(np.float32)
+    result: Array = (depth * np.exp(-(((GRID - centre) / width) ** 2))).astype(np.float32)
+    return result
 
 
 def _smooth(values: NDArray[np.floating]) -> Array:

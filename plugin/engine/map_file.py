@@ -17,10 +17,13 @@ from xml.etree.ElementTree import Element, SubElement, tostring  # nosec B405  o
 
 import rasterio
 import rasterio.shutil
+from rasterio._err import CPLE_BaseError  # rasterio lets some of GDAL's errors out as they are
 from rasterio.crs import CRS
 from rasterio.enums import ColorInterp
+from rasterio.errors import RasterioError
 from rasterio.io import DatasetWriter
 from rasterio.transform import Affine
+from rasterio.windows import Window
 
 from .data.files import atomic_path, file_faults
 from .errors import TilthError
@@ -69,7 +72,7 @@ def percent_raster(
     tags: dict[str, str],
 ) -> Iterator[DatasetWriter]:
     """Open a raster of percentages for writing (uint8, nodata 255), one band a name."""
-    options = {"OVERVIEW_RESAMPLING": "AVERAGE", "INTERLEAVE": "BAND"}
+    options = {"OVERVIEW_RESAMPLING": "AVERAGE"}
     with _written(
         path, width, height, len(names), "uint8", PERCENT_NODATA, crs, transform, options
     ) as target:
@@ -78,6 +81,8 @@ def percent_raster(
         for number, name in enumerate(names, 1):
             target.set_band_description(number, name)
         yield target
+    # An older raster's statistics, which a GIS would draw the new one by.
+    Path(f"{path}.aux.xml").unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -98,18 +103,37 @@ def _written(
         atomic_path(path) as beside,
         file_faults(path),
         tempfile.TemporaryDirectory(prefix=".tilth-", dir=beside.parent) as folder,
+        _write_faults(path, folder),
     ):
         plain = Path(folder) / "plain.tif"
         with rasterio.open(
-            plain, "w", driver="GTiff", width=width, height=height, count=count, dtype=dtype,
-            nodata=nodata, crs=crs, transform=transform, tiled=True, blockxsize=TILE,
-            blockysize=TILE, compress="DEFLATE", bigtiff="IF_SAFER", interleave="band",
+            plain, "w", driver="GTiff", width=width, height=height, count=count,
+            dtype=dtype, nodata=nodata, crs=crs, transform=transform, tiled=True,
+            blockxsize=TILE, blockysize=TILE, compress="DEFLATE", bigtiff="IF_SAFER",
+            interleave="band",
         ) as target:  # fmt: skip
             yield target
         rasterio.shutil.copy(
             plain, beside, driver="COG", COMPRESS="DEFLATE", BLOCKSIZE=str(TILE),
             BIGTIFF="IF_SAFER", **options,
         )  # fmt: skip
+        # What GDAL writes while it closes a file may fail without a word; in a COG the last
+        # pixels are the last bytes.
+        with rasterio.open(beside) as copy:
+            copy.read(window=Window(width - 1, height - 1, 1, 1))
+
+
+@contextlib.contextmanager
+def _write_faults(path: str, folder: str) -> Iterator[None]:
+    """GDAL's failures while writing as TilthErrors; it does not say why they happened."""
+    try:
+        yield
+    except (RasterioError, CPLE_BaseError) as error:
+        if shutil.disk_usage(folder).free < 1_000_000:
+            reason = "the disk is full; free some space or choose another place"
+        else:
+            reason = f"it can't be written ({error.__cause__ or error}); choose another place"
+        raise TilthError(f"{path}: {reason}") from error
 
 
 def _check_room(path: str, size: int) -> None:

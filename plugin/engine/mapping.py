@@ -66,7 +66,9 @@ class Mapper:
         self.device = device
         self.temperature = temperature
         self.weights = grid.weights()
-        self.batch = 64 if device.type == "cuda" else 8
+        # Few at a time where a card asks for chips larger than training makes.
+        share = 128**2 / max(grid.chip, 128) ** 2
+        self.batch = max(int((64 if device.type == "cuda" else 8) * share), 1)
 
     def probabilities(
         self,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from qgis.core import NULL, QgsField
-from qgis.PyQt.QtCore import QMetaType, QVariant, qVersion
+from qgis.core import NULL, Qgis, QgsField
+from qgis.PyQt.QtCore import QMetaType, QVariant
 
-# Qt's numbers of the types that matter; QVariant (Qt 5) and QMetaType (Qt 6) share them.
+# Qt's numbers of the types that matter; QVariant and QMetaType share them.
 _INTEGERS = (1, 2, 3, 4, 5)  # bool, int, unsigned int, long long, unsigned long long
 _LONG_LONG = 4
 _DOUBLE = 6
@@ -25,7 +25,7 @@ def kind_of(field: QgsField) -> str:
 
 def new_field(name: str, kind: str, length: int = 0) -> QgsField:
     """A field of this kind."""
-    kinds = QMetaType.Type if int(qVersion().partition(".")[0]) >= 6 else QVariant.Type
+    kinds = QMetaType.Type if Qgis.QGIS_VERSION_INT >= 33800 else QVariant.Type
     return QgsField(name, kinds(_NUMBERS[kind]), "", length)
 
 

@@ -7,13 +7,12 @@ A task ends with exactly one of ``succeeded`` and ``failed``, then ``ended``.
 
 from __future__ import annotations
 
-import threading
 import time
 import traceback
 from contextlib import contextmanager
 from typing import Iterator, Optional, Tuple
 
-from qgis.core import Qgis, QgsMessageLog, QgsRasterBlockFeedback, QgsTask
+from qgis.core import Qgis, QgsApplication, QgsMessageLog, QgsRasterBlockFeedback, QgsTask
 from qgis.PyQt.QtCore import QThreadPool, pyqtSignal
 
 from ..engine.errors import TilthError
@@ -38,8 +37,10 @@ class BaseTask(QgsTask):
     """The last word, after either."""
 
     def __init__(self, description: str) -> None:
+        """To be made in the main thread."""
         super().__init__(description, QgsTask.Flag.CanCancel)
         self.feedback = QgsRasterBlockFeedback()
+        self._threads = _pool_of_tasks()
         self._result: object = None
         self._fault: Optional[Tuple[str, str, str]] = None
         self._done = False
@@ -66,7 +67,7 @@ class BaseTask(QgsTask):
     def run(self) -> bool:
         """Called by QGIS in the thread."""
         try:
-            with _thread_lent():
+            with _thread_lent(self._threads):
                 self._result = self.work()
         except WorkerError as error:
             self._fault = (error.kind, error.message, error.log)
@@ -101,17 +102,18 @@ class BaseTask(QgsTask):
         super().cancel()
 
 
+def _pool_of_tasks() -> QThreadPool:
+    """The threads that QGIS runs tasks in: the manager's own (3.40) or Qt's global ones (3.22)."""
+    return QgsApplication.taskManager().findChild(QThreadPool) or QThreadPool.globalInstance()
+
+
 @contextmanager
-def _thread_lent() -> Iterator[None]:
+def _thread_lent(pool: QThreadPool) -> Iterator[None]:
     """Give QGIS's thread pool another thread for as long as this one mostly waits.
 
-    Up to QGIS 3.22 at least, tasks and the rendering of the map share Qt's global pool, which
-    has one thread a core: two of our tasks would stop the map canvas of a small machine.
+    It has one thread a core: without this, two of our tasks would stop all other tasks of a small
+    machine, and in QGIS 3.22 the drawing of the map too.
     """
-    pool = QThreadPool.globalInstance()
-    if threading.current_thread() is threading.main_thread():
-        yield
-        return
     pool.releaseThread()
     try:
         yield

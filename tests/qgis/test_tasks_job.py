@@ -247,8 +247,22 @@ def test_the_map_is_drawn_while_tasks_wait(pool):
     for task in tasks:
         task.cancel()
     until(lambda: all(ear.ended for ear in ears))
-    until(lambda: QThreadPool.globalInstance().activeThreadCount() == 0, 5)
-    assert QThreadPool.globalInstance().maxThreadCount() == cores
+    pools = [QThreadPool.globalInstance(), tasks[0]._threads]
+    until(lambda: all(each.activeThreadCount() == 0 for each in pools), 5)
+    assert [each.maxThreadCount() for each in pools] == [cores, cores]
+
+
+def test_other_tasks_go_on_while_tasks_wait(pool):
+    tasks = [Slow("waits") for _ in range(QThreadPool.globalInstance().maxThreadCount() + 2)]
+    ears = [started(task) for task in tasks]
+    done = []
+    other = QgsTask.fromFunction("another plugin's", lambda task: done.append(True))
+    QgsApplication.taskManager().addTask(other)
+    until(lambda: done, 5)
+    assert not any(ear.ended for ear in ears)
+    for task in tasks:
+        task.cancel()
+    until(lambda: all(ear.ended for ear in ears))
 
 
 def test_mapping_beside_training_and_a_job_that_waits(pool):

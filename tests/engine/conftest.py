@@ -120,6 +120,15 @@ def scenes() -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A finished training on the small world of worlds.py, which all may look at."""
+    from .worlds import Run, train_job
+
+    folder = tmp_path_factory.mktemp("trained")
+    return Run(train_job(folder, report=str(folder / "report.html"), name="Wasser & Wald"))
+
+
 def pixel_box(left: float, top: float, right: float, bottom: float) -> Any:
     """A box given in pixels of ``make_raster``'s grid, in its map coordinates."""
     import shapely

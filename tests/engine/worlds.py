@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyogrio
+import pytest
 import rasterio
 import shapely
 from rasterio.transform import Affine
-from tilth_engine import adapter_file
+from tilth_engine import adapter_file, prepare
 from tilth_engine.adapter_file import Adapter
 from tilth_engine.backbones import catalogue
+from tilth_engine.events import Reporter
+from tilth_engine.jobs import TrainJob
 from tilth_engine.model import methods
 from tilth_engine.model.methods import Method
 from tilth_engine.model.segmenter import DecoderSettings, build
+from tilth_engine.train import train
+from tilth_engine.training.loop import Settings
 
 CRS = "EPSG:32630"
 PLACE = Affine(10, 0, 500_000, 0, -10, 5_000_000)
@@ -148,3 +155,43 @@ def write_adapter(path: Path, **changes: Any) -> str:
     config = methods.peft_config(method) if method.name == "lora" else {}
     adapter_file.write(str(path), adapter, config)
     return str(path)
+
+
+@contextlib.contextmanager
+def quick(steps: int = 4, batch: int = 4) -> Iterator[None]:
+    """Epochs of few and small steps, all else as it is."""
+    whole = prepare._settings
+
+    def fewer(*arguments: Any) -> Settings:
+        return dataclasses.replace(whole(*arguments), steps=steps, batch=batch)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(prepare, "_settings", fewer)
+        yield
+
+
+class Run:
+    """A training that ran: its job, its result and the events on the way."""
+
+    def __init__(self, job: TrainJob, stop: Callable[[dict[str, Any]], bool] | None = None) -> None:
+        self.job = job
+        self.events: list[dict[str, Any]] = []
+        self.stopped = False
+
+        def emit(event: dict[str, Any]) -> None:
+            self.events.append(event)
+            self.stopped = self.stopped or bool(stop and stop(event))
+
+        job.check()
+        with quick():
+            self.result = train(job, Reporter(emit, lambda: self.stopped))
+
+
+def train_job(folder: Path, **changes: Any) -> TrainJob:
+    """A short training in ``folder`` on ``scene`` and ``two_classes``, unless told otherwise."""
+    values: dict[str, Any] = {"epochs": 3, "device": "cpu", "threads": 1, "class_field": "class"}
+    if "images" not in changes:
+        changes["images"] = [write_image(folder / "scene.tif", scene())]
+    if "labels" not in changes and "label_raster" not in changes:
+        changes["labels"] = two_classes(folder / "labels.gpkg")
+    return TrainJob(out=str(folder / "adapter.tilth"), **{**values, **changes})

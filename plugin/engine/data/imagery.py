@@ -35,7 +35,7 @@ class Image:
         self._sources = sources
         self._grid = sources[0].grid
         self._lock = threading.Lock()
-        self._sample: np.ndarray | None = None
+        self._samples: dict[int, np.ndarray] = {}
         offered = [(source, index) for source in sources for index in range(len(source.bands))]
         named = unique([source.bands[index] for source, index in offered])
         self.selection = list(bands) or list(range(1, len(offered) + 1))
@@ -222,9 +222,9 @@ class Image:
 
     def _values(self, max_pixels: int = 1_000_000) -> np.ndarray:
         """Valid values [N, C] from windows on an even grid; from all windows where these miss."""
-        if self._sample is not None:
-            return self._sample
         limit = max(10_000, min(max_pixels, _SAMPLE_VALUES // self.count))
+        if limit in self._samples:
+            return self._samples[limit]
         if self.width * self.height <= limit:
             chosen = list(self.windows(512))
         else:
@@ -232,7 +232,7 @@ class Image:
         sample = self._collect(chosen, limit)
         if len(sample) < 1000 and self.width * self.height > limit:
             sample = self._collect(self.windows(512), limit)
-        self._sample = sample
+        self._samples[limit] = sample
         return sample
 
     def _spread(self, limit: int) -> list[Window]:

@@ -225,13 +225,12 @@ def open_source(path: str, *, palette: bool = True) -> Source:
             add_alpha=not alpha_there,
         )
     grid, georeferenced = _grid(dataset)
+    if grid.transform.determinant == 0:
+        raise TilthError(f"{path}: its georeference is broken (pixels without a size); mend it")
     if not georeferenced:
         told.append(f"{path}: it has no georeference; its pixels are taken as coordinates")
     elif grid.crs is None:
-        told.append(
-            f"{path}: it has no coordinate system; the labels are taken to be in the "
-            "image's coordinates"
-        )
+        told.append(f"{path}: it has no coordinate system")
     colours = _palette(dataset) if palette else None
     alpha = _alpha(dataset, told, path)
     if colours is not None:

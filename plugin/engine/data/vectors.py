@@ -27,8 +27,8 @@ _POINTS = (0, 4)
 class VectorLayer:
     """The polygons of a layer: shapely polygons or multipolygons, 2D, valid, not empty.
 
-    ``values`` has the class field's value of each (None for NULL). ``integer`` is whether the
-    field holds whole numbers. ``dropped`` counts what was left out, by reason for people.
+    ``values`` has the class field's value of each (None for NULL). ``dropped`` counts what was
+    left out, by reason for people.
     """
 
     path: str
@@ -36,7 +36,6 @@ class VectorLayer:
     crs: CRS | None
     geometries: np.ndarray
     values: list[Any]
-    integer: bool = False
     dropped: Counter[str] = field(default_factory=Counter)
 
     @property
@@ -90,10 +89,6 @@ def read_polygons(source: str, class_field: str = "", *, points: bool = False) -
         why = f" ({dropped_text(result.dropped)})" if result.dropped else ""
         raise TilthError(f"{source}: the layer {layer} has no usable polygon{why}; draw some")
     result.geometries = np.array(kept, dtype=object)
-    result.integer = all(
-        value is None or (isinstance(value, (int, float)) and float(value).is_integer())
-        for value in result.values
-    )
     return result
 
 

@@ -444,3 +444,9 @@ def test_reads_from_several_threads_agree(make_raster):
 def test_reopen_gives_the_same_bands(make_raster):
     with Image.open([make_raster("a.tif", ramp())], bands=[2]) as image, image.reopen() as other:
         assert np.array_equal(whole(other)[0], ramp()[[1]])
+
+
+def test_a_broken_georeference(make_raster):
+    flat = Affine(0, 0, 500000, 0, -10, 5e6)
+    with pytest.raises(TilthError, match="georeference is broken"):
+        Image.open([make_raster("a.tif", ramp(), transform=flat)])

@@ -460,3 +460,11 @@ def test_a_polygon_of_many_points(image, make_vector):
     for col in range(0, 20, 5):  # cut to each window, it is the same
         part, _ = rasterise(labels, 0, Window(col, 7, 5, 6))
         assert np.array_equal(part, all_codes[7:13, col : col + 5])
+
+
+def test_a_scene_without_any_polygon(image, make_raster, make_vector, box):
+    far = Affine(10, 0, 700000, 0, -10, 5e6)
+    with Image.open([make_raster("far.tif", ones(), transform=far)]) as other:
+        path = make_vector("l.gpkg", two(box), ["a", "b", "a", "b"])
+        labels = read_labels(path, "class", [image, other])
+    assert not pixels(labels, 1)[0].any() and (pixels(labels, 0)[0] > 0).sum() == 64

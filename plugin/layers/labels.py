@@ -13,13 +13,13 @@ from typing import List, Optional
 
 from qgis.core import (
     QgsCoordinateReferenceSystem,
+    QgsCoordinateTransformContext,
     QgsFeature,
     QgsFeatureRequest,
     QgsFeatureSink,
     QgsFeedback,
     QgsFields,
     QgsGeometry,
-    QgsProject,
     QgsVectorFileWriter,
     QgsVectorLayer,
     QgsVectorLayerFeatureSource,
@@ -227,7 +227,7 @@ def _writer(
         fields,
         QgsWkbTypes.Type.MultiPolygon,
         crs,
-        QgsProject.instance().transformContext(),
+        QgsCoordinateTransformContext(),
         options,
     )
     if writer.hasError() != QgsVectorFileWriter.WriterError.NoError:

@@ -94,7 +94,9 @@ def write(export: Export, path: Path, feedback: Optional[QgsFeedback] = None) ->
     export.provider.moveToThread(QThread.currentThread())
     block_feedback = QgsRasterBlockFeedback()
     if feedback is not None:
-        feedback.canceled.connect(block_feedback.cancel, Qt.ConnectionType.DirectConnection)
+        at_once = Qt.ConnectionType.DirectConnection
+        feedback.canceled.connect(block_feedback.cancel, at_once)
+        block_feedback.progressChanged.connect(feedback.setProgress, at_once)
     try:
         outcome = _write(export, path, block_feedback)
     finally:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Callable, Dict, Iterable, Optional, Sequence
 
 from qgis.core import QgsFeedback
-from qgis.PyQt.QtCore import pyqtSignal
+from qgis.PyQt.QtCore import Qt, pyqtSignal
 
 from ..worker.faults import WorkerError
 from ..worker.pool import WorkerPool
@@ -66,11 +66,23 @@ class JobTask(BaseTask):
     def _in_folder(self, folder: Path) -> Dict[str, Any]:
         for step in self._steps:
             self._stop_if_cancelled()
-            self.tell(0.0, step.message)
-            for warning in step.act(self.job, folder, self.feedback) or ():
-                self.noticed.emit("warning", warning)
+            self._take(step, folder)
         self._stop_if_cancelled()
         return self._pool.run(self.job, self._hear, self.isCanceled)
+
+    def _take(self, step: Step, folder: Path) -> None:
+        """Do a step. Its progress shows in words: the bar is the job's."""
+
+        def show(percent: float) -> None:
+            self.tell(0.0, f"{step.message} ({percent:.0f} %)" if percent > 0 else step.message)
+
+        show(0.0)
+        self.feedback.progressChanged.connect(show, Qt.ConnectionType.DirectConnection)
+        try:
+            for warning in step.act(self.job, folder, self.feedback) or ():
+                self.noticed.emit("warning", warning)
+        finally:
+            self.feedback.progressChanged.disconnect(show)
 
     def _stop_if_cancelled(self) -> None:
         if not self.wanted():

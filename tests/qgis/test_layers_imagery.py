@@ -317,7 +317,11 @@ def test_a_tile_server_is_read_through_qgis(tmp_path, tiles):
 
 
 def test_a_tile_server_at_a_given_resolution(tmp_path, tiles):
-    made = files(tile_layer(tiles), tmp_path, extent=BOX, resolution=10.0)[0]
+    feedback, seen = QgsFeedback(), []
+    feedback.progressChanged.connect(seen.append)
+    snapshot = imagery.snapshot([tile_layer(tiles)], extent=BOX, resolution=10.0)
+    made = snapshot.files(tmp_path, feedback)[0]
+    assert seen[-1] == 100
     data = gdal.Open(made)
     assert (data.RasterXSize, data.RasterYSize) == (50, 40)
     assert data.GetGeoTransform() == (1000000, 10, 0, 6000400, 0, -10)

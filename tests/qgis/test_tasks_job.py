@@ -121,6 +121,7 @@ def test_steps_run_in_the_thread_and_complete_the_job(pool):
     seen = {}
 
     def name_it(job, folder, feedback):
+        feedback.setProgress(40)
         seen.update(folder=folder, thread=threading.current_thread(), there=folder.is_dir())
         (folder / "labels.gpkg").touch()
         job.adapter = "x from the step"
@@ -132,6 +133,7 @@ def test_steps_run_in_the_thread_and_complete_the_job(pool):
     assert heard.of("succeeded")[0][0]["job"]["adapter"] == "x from the step"
     assert heard.of("noticed") == [["warning", "2 features left out"]]
     assert [0.0, "Exporting the labels", None] in heard.of("progressed")
+    assert [0.0, "Exporting the labels (40 %)", None] in heard.of("progressed")
     assert seen["thread"] is not threading.main_thread() and seen["there"]
     assert seen["folder"].name.startswith("tilth-") and not seen["folder"].exists()
 

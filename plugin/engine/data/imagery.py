@@ -10,14 +10,13 @@ from pathlib import Path
 import numpy as np
 import rasterio.warp
 from rasterio.crs import CRS
-from rasterio.errors import RasterioError
 from rasterio.transform import Affine
 from rasterio.windows import Window
 
 from ..errors import TilthError
 from . import scale as scales
 from .bands import Band, match, unique
-from .source import Grid, Source, apply, open_source
+from .source import RASTER_FAULTS, Grid, Source, apply, open_source
 
 _SAMPLE_VALUES = 20_000_000
 
@@ -361,7 +360,7 @@ def _resolution(grid: Grid) -> float:
 def _metres_a_unit(crs: CRS) -> float:
     try:
         return float(crs.linear_units_factor[1])
-    except (RasterioError, ValueError):
+    except (*RASTER_FAULTS, ValueError):
         return 1.0
 
 
@@ -372,7 +371,7 @@ def _ground_resolution(grid: Grid) -> float | None:
     xs, ys = zip(*points, strict=True)
     try:
         lon, lat = rasterio.warp.transform(grid.crs, CRS.from_epsg(4326), list(xs), list(ys))
-    except RasterioError:
+    except RASTER_FAULTS:
         return None
     if not all(map(math.isfinite, (*lon, *lat))):
         return None

@@ -12,7 +12,6 @@ import numpy as np
 import rasterio
 import rasterio.shutil
 import shapely
-from rasterio.errors import RasterioError
 from rasterio.io import MemoryFile
 from rasterio.windows import Window
 
@@ -23,7 +22,7 @@ from .imagery import Image
 from .label_model import ClassInfo, LabelPolygon, Labels
 from .labels import add_labelled_areas, complete
 from .regions import Regions, find_regions
-from .source import Grid, Source, apply, open_source
+from .source import RASTER_FAULTS, Grid, Source, apply, open_source
 from .vectors import crs_text, extent_text
 
 _MAX_CODE = 65535
@@ -136,7 +135,7 @@ def colour_table(path: str) -> dict[int, str]:
     try:
         with rasterio.open(path) as dataset:
             table = dataset.colormap(1)
-    except (RasterioError, ValueError):
+    except (*RASTER_FAULTS, ValueError):
         return {}
     return {value: colours.hex_colour(*colour[:3]) for value, colour in table.items()}
 
@@ -147,7 +146,7 @@ def _names_of_tag(path: str) -> dict[int, str]:
         with rasterio.open(path) as dataset:
             entries = json.loads(dataset.tags().get("TILTH_CLASSES", "[]"))
         return {int(entry["code"]): str(entry["name"]) for entry in entries}
-    except (RasterioError, ValueError, TypeError, KeyError):
+    except (*RASTER_FAULTS, ValueError, TypeError, KeyError):
         return {}
 
 
@@ -158,7 +157,7 @@ def _virtual_copy(path: str) -> str:
             with memory.open():
                 pass
             return bytes(memory.getbuffer()).decode("utf-8", errors="replace")
-    except RasterioError:
+    except RASTER_FAULTS:
         return ""
 
 

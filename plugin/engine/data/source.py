@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import rasterio
+from rasterio._err import CPLE_BaseError
 from rasterio.crs import CRS
 from rasterio.enums import ColorInterp, MaskFlags, Resampling
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
@@ -19,6 +20,8 @@ from rasterio.windows import Window
 from ..errors import TilthError
 from .bands import Band, BandFacts, recognise
 
+# GDAL's own errors reach us in the open where rasterio makes virtual rasters.
+RASTER_FAULTS = (RasterioError, CPLE_BaseError)
 # No measurement is as large; what is, is a fill value that the file does not declare.
 _ABSURD = 1e15
 
@@ -117,7 +120,7 @@ class Source:
             numbers = [self.numbers[index] for index in wanted]
             raw = self.dataset.read(numbers, window=window)
             valid = self._read_mask(window, numbers)
-        except RasterioError as error:
+        except RASTER_FAULTS as error:
             raise TilthError(f"{self.path}: the file is damaged: {error}") from None
         values = raw.astype(np.float32)
         for_each = [self.nodata[index] for index in wanted]
@@ -217,13 +220,18 @@ def open_source(path: str, *, palette: bool = True) -> Source:
     if points and dataset.transform == Affine.identity():
         parents.append(dataset)
         alpha_there = bool(_alpha_numbers(dataset))
-        dataset = WarpedVRT(
-            dataset,
-            src_crs=points_crs,
-            crs=points_crs,
-            resampling=Resampling.bilinear,
-            add_alpha=not alpha_there,
-        )
+        try:
+            dataset = WarpedVRT(
+                dataset,
+                src_crs=points_crs,
+                crs=points_crs,
+                resampling=Resampling.bilinear,
+                add_alpha=not alpha_there,
+            )
+        except RASTER_FAULTS as error:
+            raise TilthError(
+                f"{path}: its control points can't be used ({error}); georeference it again"
+            ) from None
     grid, georeferenced = _grid(dataset)
     if grid.transform.determinant == 0:
         raise TilthError(f"{path}: its georeference is broken (pixels without a size); mend it")
@@ -261,7 +269,7 @@ def _open(path: str) -> rasterio.DatasetReader:
             # Told in words of ours, where it matters.
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
             return rasterio.open(path)
-    except RasterioError as error:
+    except RASTER_FAULTS as error:
         if "://" not in path and not path.startswith("/vsi") and not Path(path).exists():
             raise TilthError(f"{path}: the image does not exist; check the path") from None
         reason = str(error).replace(path, "").strip(" :'")

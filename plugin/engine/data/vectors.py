@@ -14,9 +14,9 @@ import pyogrio.errors
 import rasterio.warp
 import shapely
 from rasterio.crs import CRS
-from rasterio.errors import RasterioError
 
 from ..errors import TilthError
+from .source import RASTER_FAULTS
 
 _FAULTS = (RuntimeError, ValueError)  # every error of pyogrio is one of these
 _POLYGON, _MULTIPOLYGON, _COLLECTION = 3, 6, 7
@@ -127,7 +127,7 @@ def transform_geometries(geometries: np.ndarray, source: CRS, target: CRS) -> np
     def move(points: np.ndarray) -> np.ndarray:
         try:
             xs, ys = rasterio.warp.transform(source, target, points[:, 0], points[:, 1])
-        except RasterioError as error:
+        except RASTER_FAULTS as error:
             raise TilthError(
                 f"labels: they can't be brought from {crs_text(source)} to {crs_text(target)}: "
                 f"{error}"
@@ -193,7 +193,7 @@ def _crs(text: str | None) -> CRS | None:
         return None
     try:
         return CRS.from_user_input(text)
-    except RasterioError:
+    except RASTER_FAULTS:
         return None
 
 

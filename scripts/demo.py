@@ -1,4 +1,4 @@
-"""The main job through the plugin, in a real QGIS window: ``demo.py [IMAGE] [LABELS] [FIELD] [OUT]``.
+"""The main job through the plugin in a real QGIS: ``demo.py [IMAGE] [LABELS] [FIELD] [OUT]``.
 
 Starts QGIS with a fresh profile in which Tilth is enabled, and a display of its own where there is
 none. scripts/demo_in_qgis.py runs inside and drives the dock; this end says what came of it.
@@ -15,13 +15,13 @@ import sys
 import time
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Dict, List
+from typing import Dict, List, Optional
 
 from with_display import display
 
 ROOT = Path(__file__).resolve().parent.parent
 SAMPLE = ROOT / "resources" / "sample"
-DEFAULTS = (str(SAMPLE / "image.tif"), str(SAMPLE / "labels.gpkg"), "class", "demo")
+DEFAULTS = (str(SAMPLE / "image.tif"), str(SAMPLE / "polygons.gpkg"), "class", "demo")
 TIME_LIMIT_SECONDS = int(os.environ.get("TILTH_DEMO_SECONDS", "900"))
 FILES = ("adapter", "map", "report", "picture")
 
@@ -44,7 +44,7 @@ def main(arguments: List[str]) -> int:
     code = _run_qgis(
         {
             "TILTH_DEMO_IMAGE": str(Path(image).absolute()),
-            "TILTH_DEMO_LABELS": os.path.abspath(labels),
+            "TILTH_DEMO_LABELS": str(Path(labels).absolute()),
             "TILTH_DEMO_FIELD": field,
             "TILTH_DEMO_OUT": str(folder),
             "TILTH_PYTHON": str(ROOT / ".venv" / "bin" / "python"),
@@ -69,7 +69,7 @@ def main(arguments: List[str]) -> int:
     return 0
 
 
-def _run_qgis(variables: Dict[str, str], log: Path) -> "int | None":
+def _run_qgis(variables: Dict[str, str], log: Path) -> Optional[int]:
     """QGIS's exit code; None when it ran past the limit and was ended."""
     qgis = shutil.which("qgis")
     if qgis is None:
@@ -119,7 +119,7 @@ def _name(entry: object) -> str:
     return str(entry.get("name")) if isinstance(entry, dict) else str(entry)
 
 
-def _fail(why: str, log: "Path | None" = None) -> int:
+def _fail(why: str, log: Optional[Path] = None) -> int:
     if log is not None and log.is_file():
         for line in log.read_text(encoding="utf-8", errors="replace").splitlines()[-30:]:
             print(f"  | {line}", file=sys.stderr)

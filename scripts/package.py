@@ -1,8 +1,9 @@
-"""The plugin as one zip that QGIS installs, in dist/: only what belongs to it, the same each time."""
+"""The plugin as one zip that QGIS installs, in dist/: what belongs to it, the same each time."""
 
 from __future__ import annotations
 
 import configparser
+import subprocess
 import sys
 import zipfile
 from pathlib import Path
@@ -20,7 +21,17 @@ def files() -> Iterator[Path]:
     """The plugin's files, relative to the root, sorted."""
     for name in FILES:
         yield Path(name)
-    for folder in FOLDERS:
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--", *FOLDERS],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if listed.returncode == 0:
+        yield from (Path(name) for name in sorted(listed.stdout.split("\0")) if name)
+        return
+    for folder in FOLDERS:  # an unpacked archive, without git
         for path in sorted((ROOT / folder).rglob("*")):
             if path.is_file() and not any(part in str(path) for part in LEFT_OUT):
                 yield path.relative_to(ROOT)

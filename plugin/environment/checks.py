@@ -51,14 +51,21 @@ def _long_paths_enabled() -> bool:
 
 
 def refuse_others(target: Path) -> None:
-    """Never delete or fill a folder that is not an environment."""
+    """Never delete or fill a folder that is not an environment of ours."""
     if not target.exists():
         return
-    if not target.is_dir() or (any(target.iterdir()) and not (target / "pyvenv.cfg").is_file()):
+    if not target.is_dir() or (any(target.iterdir()) and not _made_by_us(target)):
         raise EnvironmentError_(
-            f"{target} is not a Python environment: it was left as it is. Move it away or choose "
-            "another folder with TILTH_HOME."
+            f"{target} was not made by Tilth and is left as it is: move it away first."
         )
+
+
+def _made_by_us(target: Path) -> bool:
+    """create() gives its environments this prompt."""
+    try:
+        return "prompt = tilth" in (target / "pyvenv.cfg").read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return False
 
 
 def delete(folder: Path) -> None:

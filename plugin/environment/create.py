@@ -13,13 +13,13 @@ from typing import Callable, Dict, List, Optional, Sequence
 
 from . import explain
 from .checks import check_path_length, check_room, delete, refuse_others
-from .child import child_environment
+from .child import child_environment, output_of
 from .exclusive import exclusive
 from .faults import EnvironmentCancelled, EnvironmentError_
 from .paths import FOLDER, REQUIREMENTS, environment_folder, home, lock_file, log_file, python_of
 from .process import Runner
 from .progress import Installation, Progress, Stage
-from .requirements import split_lock, without_hashes
+from .requirements import package_names, split_lock, without_hashes
 from .state import RECORD, lock_sha256, read_record, state, write_record
 from .torch_build import PYTORCH_INDEX, Build, Choice, choose, find_gpus
 from .uv import Fetch, Uv, find_or_fetch, platform_key, uv_environment
@@ -70,13 +70,22 @@ def add(target: Path, lock: Path, *, fetch: Fetch, on_progress: Progress) -> Non
 
 
 def remove(target: Path) -> None:
-    """Remove the environment, and what was fetched to make the managed one."""
+    """Remove the environment, and with the managed one what was fetched to make it.
+
+    Its files are shared with uv's cache, so the disk gets room only when they go there too. That
+    is done where uv came with Tilth; someone who has uv otherwise may need them.
+    """
+    target = target.absolute()
     with exclusive(lock_file(target), lambda: False, lambda text: None):
+        record = read_record(target) or {}
         if target.exists():
             refuse_others(target)
             delete(target)
+        if record.get("uv", {}).get("fetched") and not os.environ.get("UV_CACHE_DIR"):
+            names = package_names(REQUIREMENTS.read_text(encoding="utf-8"))
+            output_of([record["uv"]["path"], "cache", "clean", *names], timeout=120)
         if target == environment_folder():
-            for folder in (home() / "uv", home() / "python", home() / "cache"):
+            for folder in (home() / "uv", home() / "python"):
                 if folder.exists():
                     delete(folder)
 
@@ -215,9 +224,12 @@ class _Maker:
         return True
 
     def _uv_install(self, uv: Uv, words: List[object], what: str, start: float, end: float) -> None:
-        follow = Installation(Stage(self.on_progress, start, end), what)
+        cache = self.runner.run([uv.path, "cache", "dir"]).lines
+        follow = Installation(
+            Stage(self.on_progress, start, end), what, Path(cache[-1]) if cache else None
+        )
         command = [uv.path, "pip", "install", "--python", python_of(self.target), "--no-build"]
-        outcome = self.runner.run([*command, *words], follow.line)
+        outcome = self.runner.run([*command, *words], follow.line, on_quiet=follow.look)
         if outcome.code != 0:
             raise EnvironmentError_(explain.uv_failed("Installing failed", outcome.lines))
 

@@ -19,6 +19,7 @@ from .faults import EnvironmentCancelled, EnvironmentError_
 LINES_KEPT = 200
 GRACE_SECONDS = 1.0
 _POLL_SECONDS = 0.1
+_QUIET_SECONDS = 2.0
 
 
 class Runner:
@@ -44,8 +45,12 @@ class Runner:
         command: Sequence[object],
         on_line: Optional[Callable[[str], None]] = None,
         environ: Optional[Dict[str, str]] = None,
+        on_quiet: Optional[Callable[[], None]] = None,
     ) -> Outcome:
-        """The command's exit code and last lines. Raises EnvironmentCancelled when stopped."""
+        """The command's exit code and last lines. Raises EnvironmentCancelled when stopped.
+
+        ``on_quiet`` is called every other second, also while the command says nothing.
+        """
         words = [str(word) for word in command]
         options: Dict[str, Any] = spawn_options()
         if self._held and sys.platform != "win32":
@@ -66,7 +71,7 @@ class Runner:
                 )
             except OSError as error:
                 raise EnvironmentError_(f"{words[0]} could not be started: {error}") from error
-            lines = self._follow(child, log, on_line)
+            lines = self._follow(child, log, on_line, on_quiet)
             log.write(f"exit code {child.returncode}\n")
         return Outcome(child.returncode, lines)
 
@@ -75,16 +80,21 @@ class Runner:
         child: subprocess.Popen[bytes],
         log: IO[str],
         on_line: Optional[Callable[[str], None]],
+        on_quiet: Optional[Callable[[], None]],
     ) -> List[str]:
         # A reading thread and a queue: select() does not work on pipes on Windows.
         arrived: queue.Queue[Optional[str]] = queue.Queue()
         reader = threading.Thread(target=_read, args=(child.stdout, arrived), daemon=True)
         reader.start()
         lines: List[str] = []
+        due = time.monotonic() + _QUIET_SECONDS
         try:
             while True:
                 if self.is_cancelled():
                     raise EnvironmentCancelled("Stopped.")
+                if on_quiet is not None and time.monotonic() >= due:
+                    on_quiet()
+                    due = time.monotonic() + _QUIET_SECONDS
                 try:
                     line = arrived.get(timeout=_POLL_SECONDS)
                 except queue.Empty:

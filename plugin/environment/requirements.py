@@ -25,6 +25,11 @@ def split_lock(text: str) -> Tuple[str, List[str]]:
     return "\n".join(kept) + "\n", family
 
 
+def package_names(text: str) -> List[str]:
+    """What the lock file installs."""
+    return sorted({entry.split("==")[0] for entry in _entries(text)})
+
+
 def without_hashes(text: str) -> str:
     """The same pins as constraints."""
     return "".join(entry.split("\\")[0].strip() + "\n" for entry in _entries(text))

@@ -229,7 +229,7 @@ def _thinned(chips: list[Any], seed: int) -> list[Any]:
 
 
 def _run(job: TrainJob, loop: Loop, ready: Prepared, folder: Path, reporter: Reporter) -> None:
-    identity = _identity(job)
+    identity = _identity(job, ready)
     if job.resume:
         if checkpoint.resume(folder, loop, identity):
             reporter.info(f"Going on after epoch {loop.progress.epoch}")
@@ -253,10 +253,14 @@ def _run(job: TrainJob, loop: Loop, ready: Prepared, folder: Path, reporter: Rep
     loop.run(score, step, epoch_done)
 
 
-def _identity(job: TrainJob) -> dict[str, Any]:
+def _identity(job: TrainJob, ready: Prepared) -> dict[str, Any]:
     """What must be the same for a run to go on from a checkpoint."""
     free = ("device", "threads", "resume", "report", "work_folder", "styles", "name", "minutes")
-    values = {key: value for key, value in to_json(job).items() if key not in free}
+    # The plugin hands labels over in a new file each time, and they may have been edited: what
+    # they say counts, not where they lie.
+    files = ("labels", "labelled_area", "label_raster")
+    values = {key: value for key, value in to_json(job).items() if key not in free + files}
+    values["classes"] = [(entry.code, entry.value, entry.pixels) for entry in ready.labels.classes]
     digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
     return {"job": digest, "version": VERSION}
 

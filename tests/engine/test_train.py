@@ -1,0 +1,387 @@
+"""Training for real, on a world so small that seconds are enough."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from rasterio.transform import Affine
+from tilth_engine import adapter_file
+from tilth_engine.errors import Cancelled, TilthError
+
+from .worlds import BANDS, Run, scene, square, train_job, two_classes, write_image, write_polygons
+
+DRIVER = Path(__file__).with_name("driver.py")
+
+
+def tensors(path):
+    adapter = adapter_file.read(str(path))
+    return {**adapter.adapter, **adapter.decoder}
+
+
+def same(first, second):
+    one, two = tensors(first), tensors(second)
+    return one.keys() == two.keys() and all(torch.equal(one[name], two[name]) for name in one)
+
+
+def kinds(run, kind):
+    return [event for event in run.events if event["event"] == kind]
+
+
+def short(folder, **options):
+    return Run(train_job(folder, **{"epochs": 1, "method": "frozen", **options}))
+
+
+# What a training gives
+
+
+def test_it_learns_what_is_plain_to_see(trained):
+    assert trained.result["score"]["macro_f1"] > 0.9
+    assert trained.result["score"]["overall_accuracy"] > 0.9
+    assert trained.result["epochs"] == 3
+    held_out = sum(row["support"] for row in trained.result["score"]["per_class"])
+    assert held_out == 2 * 144
+
+
+def test_events_tell_the_course(trained):
+    shares = [event["fraction"] for event in kinds(trained, "progress")]
+    assert shares == sorted(shares)
+    assert shares[-1] == 1.0
+    metrics = kinds(trained, "metrics")
+    assert [event["epoch"] for event in metrics] == [1, 2, 3]
+    for event in metrics:
+        assert event["epochs"] == 3
+        assert set(event["values"]) == {
+            "train_loss",
+            "validation_loss",
+            "validation_score",
+            "learning_rate",
+        }
+        assert all(np.isfinite(value) for value in event["values"].values())
+
+
+def test_the_card_says_what_was_done(trained):
+    card = adapter_file.read_card(trained.job.out)
+
+    assert trained.result["card"].items() <= card.items()
+    assert card["name"] == "Wasser & Wald"
+    assert [band["name"] for band in card["bands"]] == list(BANDS)
+    assert card["bands"][3]["wavelength_nm"] == 840
+    assert card["resolution_m"] == 10
+    assert [entry["pixels"] for entry in card["classes"]] == [576, 576]
+    assert all(entry["validated"] for entry in card["classes"])
+    assert card["training"]["polygons"] == 8
+    assert 0.1 < card["temperature"] < 10
+    weights = sum(tensor.numel() for tensor in tensors(trained.job.out).values())
+    assert card["training"]["trainable_parameters"] == weights
+
+
+def test_nothing_but_adapter_and_report_is_left(trained):
+    names = {path.name for path in Path(trained.job.out).parent.iterdir()}
+
+    assert names == {"scene.tif", "labels.gpkg", "adapter.tilth", "report.html"}
+    assert "Wasser &amp; Wald" in Path(trained.job.report).read_text(encoding="utf-8")
+
+
+def test_the_same_seed_gives_the_same_weights(tmp_path):
+    for name, seed in (("a", 5), ("b", 5), ("c", 6)):
+        (tmp_path / name).mkdir()
+        short(tmp_path / name, seed=seed)
+
+    assert same(tmp_path / "a/adapter.tilth", tmp_path / "b/adapter.tilth")
+    assert not same(tmp_path / "a/adapter.tilth", tmp_path / "c/adapter.tilth")
+
+
+# Killed, cancelled, resumed
+
+
+def killed(job):
+    """Run the job in a process of its own and kill it without warning after its first epoch."""
+    arguments = ["--image", job.images[0], "--labels", job.labels, "--class-field", "class"]
+    arguments += [
+        "--out",
+        job.out,
+        "--epochs",
+        str(job.epochs),
+        "--threads",
+        "1",
+        "--device",
+        "cpu",
+    ]
+    process = subprocess.Popen([sys.executable, str(DRIVER), "train", *arguments, "--json"])
+    state = Path(f"{job.out}.training") / "checkpoint.json"
+    end = time.monotonic() + 120
+    while not state.exists() and process.poll() is None and time.monotonic() < end:
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    assert state.exists(), "it ended before its first checkpoint"
+    return state
+
+
+@pytest.fixture
+def interrupted(trained, tmp_path):
+    """The job of ``trained`` in another place, killed after an epoch or two."""
+    job = dataclasses.replace(trained.job, out=str(tmp_path / "a.tilth"), report="", resume=True)
+    state = killed(job)
+    assert not Path(job.out).exists()
+    return job, state
+
+
+def test_a_killed_run_goes_on_to_the_same_end(trained, interrupted, tmp_path):
+    job, state = interrupted
+    done = json.loads(state.read_text())["progress"]["epoch"]
+    # The plugin writes the labels to another file each time.
+    moved = dataclasses.replace(job, labels=two_classes(tmp_path / "moved.gpkg"))
+
+    again = Run(moved)
+
+    notices = [event["message"] for event in kinds(again, "notice")]
+    assert f"Going on after epoch {done}" in notices
+    assert [event["epoch"] for event in kinds(again, "metrics")] == [1, 2, 3]
+    assert same(job.out, trained.job.out)
+    assert {path.name for path in tmp_path.iterdir()} == {"a.tilth", "moved.gpkg"}
+
+
+def test_cancel_leaves_nothing_behind(tmp_path):
+    job = train_job(tmp_path, epochs=3, method="frozen")
+    before = set(tmp_path.iterdir())
+
+    with pytest.raises(Cancelled):
+        Run(job, stop=lambda event: event["event"] == "metrics")
+
+    assert set(tmp_path.iterdir()) == before
+
+
+def test_without_a_checkpoint_it_starts_anew_and_says_so(tmp_path):
+    run = short(tmp_path, resume=True)
+
+    assert any("from the beginning" in text for text in run.result["warnings"])
+
+
+def test_a_checkpoint_of_other_labels_is_not_used(tmp_path):
+    job = train_job(tmp_path, epochs=2, method="frozen")
+
+    with pytest.raises(KeyboardInterrupt):
+        Run(job, stop=lambda e: e["event"] == "metrics" and e["epoch"] == 2 and interrupt())
+    assert Path(f"{job.out}.training").is_dir()
+    shapes = [square(column, row) for column in (10, 60) for row in (4, 30)]
+    write_polygons(Path(job.labels), shapes, ["wood", "wood", "water", "water"])
+
+    again = Run(dataclasses.replace(job, resume=True))
+
+    assert any("from the beginning" in text for text in again.result["warnings"])
+
+
+def interrupt():
+    raise KeyboardInterrupt
+
+
+# Outputs that can't be written
+
+
+def refused_early(job, word):
+    """Refused in one line before any time is spent on training."""
+    seen = []
+    with pytest.raises(TilthError, match=word) as caught:
+        Run(job, stop=lambda event: seen.append(event["event"]))
+    assert "metrics" not in seen
+    assert "\n" not in str(caught.value)
+
+
+def test_outputs_that_cannot_be_written_are_refused_before_training(tmp_path):
+    job = train_job(tmp_path)
+    missing = str(tmp_path / "no" / "a.tilth")
+    before = set(tmp_path.iterdir())
+
+    refused_early(dataclasses.replace(job, out=missing), "does not exist")
+    refused_early(dataclasses.replace(job, out=str(tmp_path)), "folder")
+    refused_early(dataclasses.replace(job, report=missing), "does not exist")
+    refused_early(dataclasses.replace(job, out=job.images[0]), "input")
+    refused_early(dataclasses.replace(job, report=job.out), "choose another")
+    refused_early(dataclasses.replace(job, out=job.labels), "input")
+    assert set(tmp_path.iterdir()) == before
+
+
+# Kinds of labels
+
+
+def test_a_class_with_one_polygon_is_trained_and_reported_as_not_validated(tmp_path):
+    shapes = [square(column, row) for column in (10, 60) for row in (4, 30)] + [square(40, 60)]
+    labels = write_polygons(tmp_path / "l.gpkg", shapes, [7, 7, 9, 9, 300])
+
+    run = short(tmp_path, labels=labels)
+
+    entries = {entry["code"]: entry for entry in run.result["card"]["classes"]}
+    assert set(entries) == {7, 9, 300}
+    assert [entries[code]["validated"] for code in (7, 9, 300)] == [True, True, False]
+    assert any("not validated" in text for text in run.result["warnings"])
+    assert run.result["warnings"] == run.result["card"]["warnings"]
+
+
+def test_labelled_areas_make_a_background(tmp_path):
+    shapes = [square(60, row) for row in (4, 30, 60)]
+    labels = write_polygons(tmp_path / "l.gpkg", shapes, [5, 5, 5])
+    around = [square(50, row - 3, 30) for row in (4, 30, 60)]
+    area = write_polygons(tmp_path / "area.gpkg", around)
+
+    run = short(tmp_path, labels=labels, labelled_area=area, split="blocks")
+
+    assert [entry["code"] for entry in run.result["card"]["classes"]] == [5, 6]
+    assert run.result["card"]["classes"][1]["name"] == "background"
+    assert run.result["card"]["classes"][1]["pixels"] > 1000
+
+
+def test_a_label_raster(tmp_path):
+    codes = np.zeros((1, 96, 96), np.int16)
+    for row in (4, 40, 70):
+        codes[0, row : row + 10, 10:22], codes[0, row : row + 10, 60:72] = 2, 11
+    codes[0, 90:] = -1
+    raster = write_image(tmp_path / "codes.tif", codes, names=("class",))
+
+    run = short(tmp_path, label_raster=raster, class_field="")
+
+    entries = run.result["card"]["classes"]
+    assert [(entry["code"], entry["pixels"]) for entry in entries] == [(2, 360), (11, 360)]
+    assert run.result["score"]
+
+
+def test_without_a_split_there_is_no_score(tmp_path):
+    run = short(tmp_path, split="none", report=str(tmp_path / "r.html"))
+
+    assert run.result["score"] is None
+    assert kinds(run, "metrics")[0]["values"]["validation_score"] is None
+    assert run.result["card"]["temperature"] == 1.0
+
+
+# Kinds of images
+
+
+def test_several_scenes(tmp_path):
+    east = scene(seed=1)[[2, 1, 0, 3]]
+    images = [
+        write_image(tmp_path / "west.tif", scene()),
+        write_image(
+            tmp_path / "east.tif",
+            east,
+            names=("Red", "Green", "Blue", "NIR"),
+            transform=Affine(10, 0, 502_000, 0, -10, 5_000_000),
+        ),
+    ]
+    shapes = [square(c, r) for c in (10, 60, 210, 260) for r in (4, 40)]
+    labels = write_polygons(tmp_path / "l.gpkg", shapes, ["water", "water", "wood", "wood"] * 2)
+
+    run = short(tmp_path, images=images, labels=labels, epochs=2)
+
+    assert run.result["card"]["training"]["polygons"] == 8
+    assert run.result["score"]["macro_f1"] > 0.9
+
+
+def test_a_stack_with_gaps(tmp_path):
+    values = scene().astype(np.float32)
+    values[:, :, 20:30] = np.nan
+    values[1, 5, 5] = np.nan
+    files = [
+        write_image(tmp_path / f"{name}.tif", values[i : i + 1], names=[name], nodata=-1)
+        for i, name in enumerate(BANDS)
+    ]
+
+    run = short(tmp_path, images=files, stack=True)
+
+    water = run.result["card"]["classes"][0]
+    assert water["pixels"] == 576 - 4 * 12 * 4
+    assert any("no data" in text for text in run.result["warnings"])
+    assert np.isfinite(run.result["score"]["macro_f1"])
+
+
+def test_no_gap_reaches_the_weights(tmp_path):
+    values = np.full((4, 96, 96), np.nan, np.float32)
+    labelled = np.s_[:, 2:30, 10:80]
+    values[labelled] = scene()[labelled]
+    image = write_image(tmp_path / "i.tif", values)
+
+    run = short(tmp_path, images=[image], method="lora")
+
+    assert all(bool(torch.isfinite(tensor).all()) for tensor in tensors(run.job.out).values())
+
+
+# Ways to train
+
+
+def test_all_of_the_backbone(tmp_path):
+    run = short(tmp_path, method="full", decoder="linear")
+
+    stored = adapter_file.read(run.job.out).adapter
+    assert "blocks.0.attn.qkv.weight" in stored
+
+
+def test_time_bounds_the_run(tmp_path):
+    run = short(tmp_path, epochs=None, minutes=0.02)
+
+    assert 1 <= run.result["epochs"] < 20
+    assert run.result["seconds"] < 20
+
+
+def test_it_goes_on_from_an_adapter(trained, tmp_path):
+    job = dataclasses.replace(
+        trained.job,
+        out=str(tmp_path / "b.tilth"),
+        report="",
+        epochs=1,
+        continue_from=trained.job.out,
+    )
+
+    run = Run(job)
+
+    first = kinds(run, "metrics")[0]["values"]
+    assert first["train_loss"] < kinds(trained, "metrics")[0]["values"]["train_loss"] * 0.85
+    for changes in (
+        {"method": "frozen"},
+        {"decoder": "linear"},
+        {"random_backbone": True},
+        {"bands": [1, 2, 3]},
+        {"bands": [4, 3, 2, 1]},
+    ):
+        refused_early(dataclasses.replace(job, **changes), "only with the same")
+    damaged = tmp_path / "damaged.tilth"
+    damaged.write_bytes(Path(trained.job.out).read_bytes()[:-100])
+    refused_early(dataclasses.replace(job, continue_from=str(damaged)), "damaged|not a sound")
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGINT") or os.name == "nt", reason="POSIX signals")
+def test_the_first_interrupt_ends_it_cleanly(tmp_path):
+    job = train_job(tmp_path, epochs=500, method="frozen")
+    before = set(tmp_path.iterdir())
+    command = [
+        sys.executable,
+        str(DRIVER),
+        "train",
+        "--image",
+        job.images[0],
+        "--labels",
+        job.labels,
+    ]
+    command += ["--class-field", "class", "--out", job.out, "--epochs", "500", "--threads", "1"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    for line in process.stderr:
+        if line.startswith("epoch"):
+            break
+
+    process.send_signal(signal.SIGINT)
+    started = time.monotonic()
+    rest = process.stderr.read()
+
+    assert process.wait() == 130
+    assert time.monotonic() - started < 5
+    assert rest.splitlines()[-1] == "tilth: cancelled"
+    assert "Traceback" not in rest
+    assert set(tmp_path.iterdir()) == before

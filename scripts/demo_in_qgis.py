@@ -13,7 +13,10 @@ import time
 from pathlib import Path
 from typing import Any, Dict, Iterator
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
+import tilth  # the plugin, by the name that QGIS knows it by
+
+# QGIS runs this text without telling where it came from.
+sys.path.insert(0, str(Path(tilth.__file__).resolve().parent / "scripts"))
 
 import in_qgis
 from qgis.core import QgsProject, QgsRasterLayer, QgsVectorLayer
@@ -23,7 +26,7 @@ MINUTES = 1.5
 SECONDS = 840.0
 
 
-class Failure(Exception):
+class DemoError(Exception):
     """The job did not succeed; the message is what the dock said."""
 
 
@@ -68,7 +71,7 @@ class Demo:
         labels = QgsVectorLayer(self.labels, Path(self.labels.split("|")[0]).stem, "ogr")
         for layer, path in ((image, self.image), (labels, self.labels)):
             if not layer.isValid():
-                raise Failure(f"QGIS can't read {path}")
+                raise DemoError(f"QGIS can't read {path}")
         project.setCrs(image.crs())
         project.addMapLayers([image, labels])
         iface.mapCanvas().setExtent(image.extent())
@@ -81,7 +84,7 @@ class Demo:
         page.layerCombo.setLayer(labels)
         if labels.fields().lookupField(self.field) < 0:
             names = ", ".join(field.name() for field in labels.fields())
-            raise Failure(f"{self.labels} has no field {self.field}; it has {names}")
+            raise DemoError(f"{self.labels} has no field {self.field}; it has {names}")
         page.fieldCombo.setField(self.field)
 
     def _train(self, dock: Any) -> Iterator[in_qgis.Wait]:
@@ -94,7 +97,7 @@ class Demo:
         page.runButton.click()
         yield lambda: not page.bar.busy
         if not page.result:
-            raise Failure(page.notice.text() or "the training gave no result")
+            raise DemoError(page.notice.text() or "the training gave no result")
         self.summary.update(
             adapter=page.result["adapter"],
             report=page.result["report"],
@@ -111,7 +114,7 @@ class Demo:
         yield lambda: not page.bar.busy
         layer = QgsProject.instance().mapLayer(page.layer_id)
         if layer is None:
-            raise Failure(page.notice.text() or "the mapping gave no layer")
+            raise DemoError(page.notice.text() or "the mapping gave no layer")
         classes = layer.renderer().classes()
         self.summary.update(
             map=layer.source(),

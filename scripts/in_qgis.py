@@ -22,7 +22,7 @@ Wait = Union[int, Callable[[], Any]]
 POLL_MS = 50
 
 
-class TooLong(Exception):
+class TooLongError(Exception):
     """Something that was waited for did not come."""
 
 
@@ -39,7 +39,7 @@ class Driver:
     def _next(self) -> None:
         try:
             if time.monotonic() > self._deadline:
-                raise TooLong("the time that was given is over")
+                raise TooLongError("the time that was given is over")
             if self._wait is not None and not self._wait():
                 QTimer.singleShot(POLL_MS, self._next)
                 return

@@ -58,9 +58,13 @@ class LabelsPage(QWidget):
     def show_plan(self, plan: Dict[str, Any]) -> None:
         """The engine looked at the labels: its colours and warnings."""
         self._plan_warnings = [str(text) for text in plan.get("warnings") or []]
-        for entry in plan.get("classes") or []:
-            self._colours[str(entry.get("value", ""))] = str(entry.get("colour", ""))
-            self._colours[str(entry.get("name", ""))] = str(entry.get("colour", ""))
+        self.show_colours(plan.get("classes") or [])
+
+    def show_colours(self, classes: List[Dict[str, Any]]) -> None:
+        """The colours that the classes have on maps."""
+        for entry in classes:
+            for key in ("value", "name"):
+                self._colours[str(entry.get(key, ""))] = str(entry.get("colour", ""))
         self._show_classes()
 
     def shut_down(self) -> None:

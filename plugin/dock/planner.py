@@ -25,44 +25,53 @@ class Planner(QObject):
         self._session = session
         self._make = make
         self._task: Optional[JobTask] = None
+        self._wanted = False
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.setInterval(PAUSE_MS)
         self._timer.timeout.connect(self._plan)
 
+    @property
+    def busy(self) -> bool:
+        """Whether a plan is coming."""
+        return self._wanted or self._timer.isActive()
+
     def ask(self) -> None:
         """Something was chosen: plan again, once the user pauses."""
+        self._wanted = False
         self._timer.start()
 
     def stop(self) -> None:
-        """No plan is wanted now."""
+        """No plan is wanted now. One that is being made ends by itself: it takes a moment only,
+        and stopping it would cost the engine that has just started."""
         self._timer.stop()
-        task, self._task = self._task, None
-        if task is not None:
-            task.cancel()
+        self._wanted = False
 
     def _plan(self) -> None:
-        self.stop()
-        if self._session.engine.state != "ready":
+        if not self._session.description:
+            return
+        if self._task is not None:
+            self._timer.start()
             return
         try:
             task = self._make()
         except TilthError as error:
             self.refused.emit(str(error))
             return
-        task.succeeded.connect(lambda plan, mine=task: self._done(mine, plan))
-        task.failed.connect(lambda kind, text, _log, mine=task: self._failed(mine, kind, text))
-        self._task = task
+        task.succeeded.connect(self._succeeded)
+        task.failed.connect(self._failed)
+        task.ended.connect(self._ended)
+        self._task, self._wanted = task, True
         self.looking.emit()
         self._session.start(task)
 
-    def _done(self, task: JobTask, plan: Any) -> None:
-        if task is self._task:
-            self._task = None
+    def _succeeded(self, plan: Any) -> None:
+        if self._wanted:
             self.planned.emit(plan)
 
-    def _failed(self, task: JobTask, kind: str, message: str) -> None:
-        if task is self._task:
-            self._task = None
-            if kind != "cancelled":
-                self.refused.emit(message)
+    def _failed(self, kind: str, message: str, _log: str) -> None:
+        if self._wanted and kind != "cancelled":
+            self.refused.emit(message)
+
+    def _ended(self) -> None:
+        self._task, self._wanted = None, False

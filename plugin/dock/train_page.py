@@ -51,7 +51,8 @@ class TrainPage(QWidget):
         """Something was chosen here or on the Labels page, or the page came into view."""
         layer = self.labels_page.choice().layer
         self.options.suggest_name(layer.name() if layer is not None else "")
-        if not self.bar.busy and self.isVisible():
+        seen = self.isVisible() or self.labels_page.isVisible()
+        if seen and not self.bar.busy:
             self.planner.ask()
 
     def train(self) -> None:
@@ -150,6 +151,7 @@ class TrainPage(QWidget):
     def _succeeded(self, result: Any) -> None:
         self.result = dict(result)
         self.task = None
+        self.labels_page.show_colours((self.result.get("card") or {}).get("classes") or [])
         name = wording.adapter_name(self.result)
         self.resultLabel.setText(wording.trained(self.result))
         self.reportButton.setVisible(bool(self.result.get("report")))

@@ -58,4 +58,6 @@ def _weakest(score: Optional[Dict[str, Any]]) -> str:
     if len(scored) < 2:
         return ""
     worst = min(scored, key=lambda entry: float(entry["f1"]))
+    if worst["f1"] >= 0.995:
+        return ""
     return _tr("Weakest class: {name} ({score:.2f}).").format(name=worst["name"], score=worst["f1"])

@@ -26,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.verb == "worker":
         from .worker import main as worker
 
-        return worker()
+        worker()
     stopped: list[int] = []
     signal.signal(signal.SIGINT, lambda number, frame: _interrupt(stopped))
     signal.signal(signal.SIGTERM, lambda number, frame: _interrupt(stopped))

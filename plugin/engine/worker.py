@@ -7,7 +7,7 @@ import os
 import queue
 import sys
 import threading
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NoReturn
 
 from . import protocol
 from .errors import TilthError
@@ -107,13 +107,15 @@ class Worker:
             self._sink.flush()
 
 
-def main() -> int:
+def main() -> NoReturn:
     """Serve on the standard streams; whatever libraries print goes to standard error."""
     lower_priority()
     sink = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     Worker(sys.stdin.buffer, sink).serve()
-    return 0
+    # An orderly end would wait for the thread that reads the input, and abort.
+    sys.stderr.flush()
+    os._exit(0)
 
 
 def lower_priority() -> None:

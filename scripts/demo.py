@@ -40,6 +40,7 @@ def main(arguments: List[str]) -> int:
     summary = folder / "summary.json"
     summary.unlink(missing_ok=True)
     log = ROOT / "build" / "demo" / "qgis.log"
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that QGIS and Xvfb end too
     started = time.monotonic()
     code = _run_qgis(
         {
@@ -76,7 +77,7 @@ def _run_qgis(variables: Dict[str, str], log: Path) -> Optional[int]:
         raise SystemExit("QGIS is missing: run `make qgis`")
     profiles = _fresh_profile(log.parent)
     command = [qgis, "--nologo", "--noversioncheck", "--profiles-path", str(profiles)]
-    command += ["--code", str(ROOT / "scripts" / "demo_in_qgis.py")]
+    command += ["--code", str(_start_file(log.parent, Path(variables["TILTH_DEMO_OUT"])))]
     own = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
     with nullcontext(dict(os.environ)) if own else display() as environ, log.open("wb") as sink:
         process = subprocess.Popen(
@@ -95,6 +96,26 @@ def _run_qgis(variables: Dict[str, str], log: Path) -> Optional[int]:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
+
+
+def _start_file(folder: Path, out: Path) -> Path:
+    """QGIS runs --code's text without a file's name; this imports the driver as a real module."""
+    start = folder / "start.py"
+    start.write_text(
+        f"""import json, os, sys, traceback
+sys.path.insert(0, {str(ROOT / "scripts")!r})
+try:
+    import demo_in_qgis
+except BaseException as error:
+    traceback.print_exc()
+    with open({str(out / "summary.json")!r}, "w", encoding="utf-8") as file:
+        json.dump({{"error": f"{{type(error).__name__}}: {{error}}"}}, file)
+    sys.stderr.flush()
+    os._exit(1)
+""",
+        encoding="utf-8",
+    )
+    return start
 
 
 def _fresh_profile(folder: Path) -> Path:

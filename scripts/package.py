@@ -29,7 +29,8 @@ def files() -> Iterator[Path]:
         check=False,
     )
     if listed.returncode == 0:
-        yield from (Path(name) for name in sorted(listed.stdout.split("\0")) if name)
+        names = sorted(name for name in listed.stdout.split("\0") if name)
+        yield from (Path(name) for name in names if (ROOT / name).is_file())
         return
     for folder in FOLDERS:  # an unpacked archive, without git
         for path in sorted((ROOT / folder).rglob("*")):

@@ -125,16 +125,21 @@ def transform_geometries(geometries: np.ndarray, source: CRS, target: CRS) -> np
     dense = shapely.segmentize(geometries, np.maximum(longest / 16, 1e-9))
 
     def move(points: np.ndarray) -> np.ndarray:
-        try:
-            xs, ys = rasterio.warp.transform(source, target, points[:, 0], points[:, 1])
-        except RASTER_FAULTS as error:
-            raise TilthError(
-                f"labels: they can't be brought from {crs_text(source)} to {crs_text(target)}: "
-                f"{error}"
-            ) from None
+        xs, ys = rasterio.warp.transform(source, target, points[:, 0], points[:, 1])
         return np.column_stack([xs, ys])
 
-    moved = shapely.transform(dense, move)
+    def move_if_possible(points: np.ndarray) -> np.ndarray:
+        try:
+            return move(points)
+        except RASTER_FAULTS:
+            return np.full_like(points, np.inf)
+
+    try:
+        moved = shapely.transform(dense, move)
+    except RASTER_FAULTS:
+        # One point that has no place in the target fails them all: a degree of 500000, say.
+        moved = np.empty(len(dense), object)
+        moved[:] = [shapely.transform(geometry, move_if_possible) for geometry in dense]
     finite = np.array([bool(np.all(np.isfinite(shapely.get_coordinates(g)))) for g in moved])
     moved[~finite] = None
     broken = finite & ~shapely.is_valid(moved)

@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from ..data.files import atomic_path
+from ..data.files import atomic_path, file_faults
 from .average import put
 from .loop import Loop, Progress
 
@@ -35,12 +35,16 @@ def save(folder: Path, loop: Loop, identity: dict[str, Any]) -> None:
         "progress": asdict(loop.progress),
         "average_steps": loop.average.steps,
     }
-    folder.mkdir(parents=True, exist_ok=True)
+    with file_faults(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     # Both files carry the epoch: a kill between the two renames is then seen, and survived.
     epoch = str(loop.progress.epoch)
     with atomic_path(folder / TENSORS) as beside:
         ready = {name: value.cpu().clone().contiguous() for name, value in tensors.items()}
-        save_file(ready, beside, metadata={"epoch": epoch})
+        try:
+            save_file(ready, beside, metadata={"epoch": epoch})
+        except SafetensorError as error:  # a full disk, by another name
+            raise OSError(str(error)) from error
     with atomic_path(folder / STATE) as beside:
         beside.write_text(json.dumps(state), encoding="utf-8")
 

@@ -1,0 +1,272 @@
+"""The command ``tilth``: what it prints where, and its exit status."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import rasterio
+from tilth_engine import cli
+from tilth_engine.errors import Cancelled
+from tilth_engine.version import VERSION
+
+from .worlds import quick, train_job
+
+LAUNCH = Path(__file__).resolve().parents[2] / "plugin" / "engine" / "launch.py"
+
+
+@pytest.fixture
+def tilth(capfd):
+    """Runs the command in this process: (status, standard output, standard error)."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def run(*arguments):
+        capfd.readouterr()
+        with quick():
+            try:
+                status = cli.main([str(argument) for argument in arguments])
+            except SystemExit as leaving:
+                status = leaving.code
+        return (status, *capfd.readouterr())
+
+    yield run
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+
+def arguments_of(job, *more):
+    return [
+        "train", "--image", job.images[0], "--labels", job.labels, "--class-field", "class",
+        "--out", job.out, "--threads", "1", "--device", "cpu", "--method", "frozen", *more,
+    ]  # fmt: skip
+
+
+def events(text):
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def test_the_main_job(tilth, tmp_path):
+    """Train, map, evaluate, inspect: each with what people see."""
+    job = train_job(tmp_path)
+    report, map_, figures = tmp_path / "r.html", tmp_path / "m.tif", tmp_path / "s.json"
+
+    status, out, err = tilth(*arguments_of(job, "--epochs", "2", "--report", report))
+    assert status == 0
+    assert f"{job.out}: trained 2 epochs" in out
+    assert "macro-F1" in out
+    assert [line for line in err.splitlines() if line.startswith("epoch")][1].startswith("epoch 2")
+    assert report.is_file()
+
+    status, out, err = tilth(
+        "predict", "--image", job.images[0], "--adapter", job.out, "--out", map_, "--confidence",
+        tmp_path / "c.tif", "--threads", "1", "--extent", 500_000, 4_999_500, 500_960, 5_000_000,
+    )  # fmt: skip
+    assert status == 0
+    assert "4800 pixels classified" in out
+    with rasterio.open(map_) as file:
+        assert file.shape == (50, 96)
+
+    status, out, err = tilth(
+        "evaluate", "--map", map_, "--reference", job.labels, "--class-field", "class",
+        "--out", figures,
+    )  # fmt: skip
+    assert status == 0
+    assert "wood" in out
+    assert json.loads(figures.read_text())["macro_f1"] > 0.9
+
+    status, out, err = tilth("inspect", job.out)
+    assert status == 0
+    assert "adapter: sound" in out
+    assert "Blue, Green, Red, NIR" in out
+    assert "classes 1 water, 2 wood" in out
+
+
+def test_json_lines_and_nothing_else(tilth, tmp_path):
+    job = train_job(tmp_path)
+
+    status, out, err = tilth(*arguments_of(job, "--epochs", "1", "--json"))
+
+    assert status == 0
+    told = events(out)
+    assert told[-1]["event"] == "result"
+    assert told[-1]["result"]["adapter"] == job.out
+    assert {event["event"] for event in told} >= {"progress", "metrics", "result"}
+    assert err == ""
+
+    status, out, err = tilth("inspect", tmp_path / "nothing.tilth", "--json")
+    assert status == 2
+    assert [(event["event"], event["kind"]) for event in events(out)] == [("error", "input")]
+    assert err == ""
+
+
+@pytest.mark.parametrize("name", ["inspect", "evaluate", "predict"])
+def test_every_verb_speaks_json(tilth, trained, tmp_path, name):
+    job = trained.job
+    map_ = tmp_path / "m.tif"
+    predict = ["predict", "--image", job.images[0], "--adapter", job.out, "--out", map_]
+    predict += ["--threads", "1"]
+    if name == "evaluate":
+        tilth(*predict)
+    arguments = {
+        "inspect": ["inspect", job.out],
+        "predict": predict,
+        "evaluate": [
+            "evaluate",
+            "--map",
+            map_,
+            "--reference",
+            job.labels,
+            "--class-field",
+            "class",
+        ],
+    }
+
+    status, out, _ = tilth(*arguments[name], "--json")
+
+    assert status == 0
+    result = events(out)[-1]["result"]
+    assert result[{"inspect": "verified", "predict": "map", "evaluate": "confusion"}[name]]
+
+
+def test_dry_run_only_says_what_would_run(tilth, tmp_path):
+    job = train_job(tmp_path)
+    before = set(tmp_path.iterdir())
+
+    status, out, _ = tilth(*arguments_of(job, "--dry-run", "--epochs", "3"))
+
+    assert status == 0
+    assert "2 classes, 8 polygons" in out
+    assert "about" in out
+    assert set(tmp_path.iterdir()) == before
+
+
+def test_backbones(tilth):
+    status, out, _ = tilth("backbones")
+    assert status == 0
+    assert out.startswith("embedded")
+    assert tilth("backbones", "list")[1] == out
+
+    status, out, _ = tilth("backbones", "show", "embedded")
+    assert json.loads(out)["id"] == "embedded"
+
+    status, _, err = tilth("backbones", "show", "imaginary")
+    assert status == 2
+    assert "embedded" in err
+    assert len(err.splitlines()) == 1
+
+
+GOOD = "train --image a --labels l --class-field c --out o"
+MAP = "predict --image a --adapter b --out c"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "",
+        "dance",
+        "train",
+        "train --image a.tif --out",
+        "train --image a --labels l --out o",
+        f"{GOOD} --epochs x",
+        f"{GOOD} --epochs 0",
+        f"{GOOD} --minutes nan",
+        f"{GOOD} --seed -1",
+        f"{GOOD} --threads -2",
+        f"{GOOD} --device tpu",
+        f"{GOOD} --method magic",
+        f"{GOOD} --label-raster r.tif",
+        f"{MAP} --extent 1 2 3",
+        f"{MAP} --extent 3 0 1 9",
+        f"{MAP} --extent 0 0 1 inf",
+        f"{MAP} --image another",
+        f"{MAP} --confidence c",
+        "evaluate --map /no.tif --reference /no.gpkg",
+        "inspect /no.tilth --device cpu",
+        "backbones steal",
+    ],
+)
+def test_wrong_arguments_are_one_line_and_status_2(tilth, line):
+    status, out, err = tilth(*line.split())
+
+    assert status == 2
+    assert out == ""
+    assert len(err.strip().splitlines()) == 1
+    assert err.startswith("tilth")
+
+
+def test_help_and_version(tilth):
+    for arguments in (["--help"], ["train", "--help"], ["predict", "--help"]):
+        status, out, _ = tilth(*arguments)
+        assert status == 0
+        assert "usage: tilth" in out
+    assert tilth("--version")[1].strip() == f"tilth {VERSION}"
+
+
+def test_a_fault_of_ours_is_status_1_and_leaves_a_log(tilth, monkeypatch, trained):
+    def fail(self, job, reporter):
+        raise ZeroDivisionError("two\nlines")
+
+    monkeypatch.setattr(cli.Runner, "run", fail)
+
+    status, _, err = tilth("inspect", trained.job.out)
+
+    assert status == 1
+    first, second = err.strip().splitlines()
+    assert first == "tilth: internal error: ZeroDivisionError: two lines"
+    log = Path(second.removeprefix("tilth: the details are in "))
+    assert "Traceback" in log.read_text()
+    log.unlink()
+
+
+@pytest.mark.parametrize("error", [Cancelled, KeyboardInterrupt])
+def test_cancelled_is_status_130(tilth, monkeypatch, trained, error):
+    def stop(self, job, reporter):
+        raise error
+
+    monkeypatch.setattr(cli.Runner, "run", stop)
+
+    assert tilth("inspect", trained.job.out) == (130, "", "tilth: cancelled\n")
+
+
+def test_full_memory_is_told(tilth, monkeypatch, trained):
+    def full(self, job, reporter):
+        raise MemoryError
+
+    monkeypatch.setattr(cli.Runner, "run", full)
+
+    status, _, err = tilth("inspect", trained.job.out)
+
+    assert status == 2
+    assert "memory is full" in err
+
+
+def test_a_process_of_its_own(trained, tmp_path):
+    """By launch.py, isolated, from a folder with a blank and through a pipe."""
+    copy = tmp_path / "a folder ü" / "engine"
+    copy.parent.mkdir()
+    copy.symlink_to(LAUNCH.parent, target_is_directory=True)
+    command = [sys.executable, "-I", "-X", "utf8", str(copy / "launch.py"), "inspect"]
+
+    good = subprocess.run([*command, trained.job.out], capture_output=True, text=True)
+    bad = subprocess.run([*command, str(tmp_path / "ü.tilth")], capture_output=True, text=True)
+
+    assert good.returncode == 0
+    assert "Wasser & Wald: sound" in good.stdout
+    assert (bad.returncode, bad.stdout) == (2, "")
+    assert len(bad.stderr.splitlines()) == 1
+
+
+def test_a_console_of_another_encoding_is_no_fault(trained):
+    """Windows gives a pipe its own code page; JSON lines are UTF-8 all the same."""
+    command = [sys.executable, "-c", "import runpy, sys; sys.argv = sys.argv[1:];"
+               "runpy.run_path(sys.argv[0], run_name='__main__')", str(LAUNCH)]  # fmt: skip
+    environment = {"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0", "PATH": ""}
+
+    shown = subprocess.run([*command, "backbones", "--json"], capture_output=True, env=environment)
+
+    assert shown.returncode == 0
+    assert json.loads(shown.stdout.decode("utf-8"))["result"]["backbones"]

@@ -12,10 +12,13 @@ from rasterio.windows import Window
 
 from .imagery import Image
 from .label_model import LabelPolygon, Labels
+from .source import Grid
 
 _TILE = 512
 # From so many points on, cutting a polygon to the window is cheaper than burning all of it.
 _MANY_POINTS = 200
+_BATCH = 20_000  # shapes at a time
+_MOST_CENTRES = 400  # pixel centres to test one by one in a shape's box
 
 
 def rasterise(labels: Labels, image: int, window: Window) -> tuple[np.ndarray, np.ndarray]:
@@ -31,21 +34,21 @@ def rasterise(labels: Labels, image: int, window: Window) -> tuple[np.ndarray, n
 
 def find_spots(labels: Labels) -> int:
     """Give each polygon that holds no pixel's centre the pixel that stands for it; how many."""
-    tiny = 0
-    for polygon in labels.polygons:
+    drawn = [p for p in labels.polygons if not labels.has_regions(p.image) or p.background]
+    if not drawn:
+        return 0
+    shapes = np.array([polygon.pixel_geometry for polygon in drawn], dtype=object)
+    small = np.flatnonzero(_may_be_tiny(shapes))
+    tiny = small[~_holds_a_centre(shapes[small], [labels.grids[drawn[i].image] for i in small])]
+    for index in tiny:
+        polygon = drawn[int(index)]
         grid = labels.grids[polygon.image]
-        shape = polygon.pixel_geometry
-        if labels.regions and labels.regions[polygon.image] is not None:
-            continue
-        if not _may_be_tiny(shape) or _burns(shape, grid.width, grid.height):
-            continue
-        inside = shapely.intersection(shape, shapely.box(0, 0, grid.width, grid.height))
+        inside = shapely.intersection(shapes[index], shapely.box(0, 0, grid.width, grid.height))
         point = shapely.point_on_surface(inside)
         col = min(max(int(np.floor(point.x)), 0), grid.width - 1)
         row = min(max(int(np.floor(point.y)), 0), grid.height - 1)
         polygon.spot = (col, row)
-        tiny += 1
-    return tiny
+    return len(tiny)
 
 
 def count_pixels(labels: Labels, images: Sequence[Image]) -> tuple[int, int]:
@@ -167,17 +170,53 @@ def _clear_outside(
         array[:, outside_x] = 0
 
 
-def _may_be_tiny(shape) -> bool:
-    """Whether the shape is so small or so thin that it may hold no pixel's centre."""
-    return shape.area < 16 or shape.area / max(shape.length, 1e-9) < 0.5
+def _may_be_tiny(shapes: np.ndarray) -> np.ndarray:
+    """Which shapes are so small or so thin that they may hold no pixel's centre."""
+    area, length = shapely.area(shapes), shapely.length(shapes)
+    return (area < 16) | (area / np.maximum(length, 1e-9) < 0.5)
+
+
+def _holds_a_centre(shapes: np.ndarray, grids: Sequence[Grid]) -> np.ndarray:
+    """Which shapes hold the centre of at least one of their image's pixels inside them: bool [N].
+
+    A centre on the very edge does not count, since burning may leave it out.
+    """
+    held = np.zeros(len(shapes), bool)
+    if len(shapes) == 0:
+        return held
+    sizes = np.array([(grid.width, grid.height) for grid in grids])
+    bounds = shapely.bounds(shapes)
+    first = np.maximum(np.ceil(bounds[:, :2] - 0.5), 0).astype(np.int64)
+    last = np.minimum(np.floor(bounds[:, 2:] - 0.5), sizes - 1).astype(np.int64)
+    counts = np.maximum(last - first + 1, 0)
+    for start in range(0, len(shapes), _BATCH):
+        part = slice(start, start + _BATCH)
+        few = np.prod(counts[part], axis=1) <= _MOST_CENTRES
+        owner, points = _centres(first[part][few], counts[part][few])
+        chosen = np.flatnonzero(few) + start
+        inside = shapely.contains_xy(shapes[chosen][owner], points[:, 0], points[:, 1])
+        held[chosen[owner[inside]]] = True
+        for index in np.flatnonzero(~few) + start:
+            held[index] = _burns(shapes[index], *sizes[index])
+    return held
+
+
+def _centres(first: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """All pixel centres [M, 2] of boxes of pixels, and the box [M] that each belongs to."""
+    total = counts[:, 0] * counts[:, 1]
+    owner = np.repeat(np.arange(len(first)), total)
+    number = np.arange(int(total.sum())) - np.repeat(np.cumsum(total) - total, total)
+    across = np.maximum(counts[owner, 0], 1)
+    offset = np.column_stack([number % across, number // across])
+    return owner, first[owner] + offset + 0.5
 
 
 def _burns(shape, width: int, height: int) -> bool:
-    """Whether the shape holds the centre of at least one of the image's pixels."""
+    """The same for one large, thin shape."""
     left, top, right, bottom = shape.bounds
     left, top = max(int(np.floor(left)), 0), max(int(np.floor(top)), 0)
     right, bottom = min(int(np.ceil(right)), width), min(int(np.ceil(bottom)), height)
-    if right <= left or bottom <= top or shapely.get_dimensions(shape) < 2:
+    if right <= left or bottom <= top:
         return False
     burnt = rasterio.features.rasterize(
         [(shape, 1)],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +19,7 @@ from .bands import Band, match, unique
 from .source import RASTER_FAULTS, Grid, Source, apply, open_source
 
 _SAMPLE_VALUES = 20_000_000
+_ENOUGH = 1000  # valid pixels that make a sample
 
 
 class Image:
@@ -225,36 +226,60 @@ class Image:
         if limit in self._samples:
             return self._samples[limit]
         if self.width * self.height <= limit:
-            chosen = list(self.windows(512))
+            sample, _ = self._collect(self.windows(512), limit)
         else:
-            chosen = self._spread(limit)
-        sample = self._collect(chosen, limit)
-        if len(sample) < 1000 and self.width * self.height > limit:
-            sample = self._collect(self.windows(512), limit)
+            sample = self._sparse_sample(limit)
         self._samples[limit] = sample
         return sample
 
-    def _spread(self, limit: int) -> list[Window]:
-        """About 64 windows, evenly spread, that hold about ``limit`` pixels together."""
-        side = max(1, int(math.sqrt(limit / 64)))
-        down = min(max(1, round(8 * math.sqrt(self.height / self.width))), 64)
-        across = max(1, 64 // down)
-        height = min(self.height, limit // (down * across * min(side, self.width)) or 1)
-        width = min(self.width, side)
-        rows = np.linspace(0, self.height - height, down).astype(int)
-        cols = np.linspace(0, self.width - width, across).astype(int)
+    def _sparse_sample(self, limit: int) -> np.ndarray:
+        """Values from an even grid of windows; where valid pixels are rare, from a closer look."""
+        for across in (8, 32, 128):
+            sample, hits = self._collect(self._spread(across, limit), limit)
+            if hits and len(sample) < _ENOUGH:
+                sample, _ = self._collect(self._grown(hits, limit), limit)
+            if len(sample) >= _ENOUGH:
+                return sample
+        return self._collect(self.windows(512), limit)[0]
+
+    def _grown(self, windows: list[Window], limit: int) -> list[Window]:
+        """Larger windows around some, inside the image, that hold ``limit`` pixels together."""
+        side = max(1, int(math.sqrt(limit / len(windows))))
+        width, height = min(side, self.width), min(side, self.height)
+        grown = []
+        for window in windows:
+            col = window.col_off + window.width // 2 - width // 2
+            row = window.row_off + window.height // 2 - height // 2
+            col = min(max(col, 0), self.width - width)
+            row = min(max(row, 0), self.height - height)
+            grown.append(Window(col, row, width, height))
+        return grown
+
+    def _spread(self, across: int, limit: int) -> list[Window]:
+        """About ``across`` squared windows, evenly spread, that hold ``limit`` pixels together."""
+        side = max(1, int(math.sqrt(limit)) // across)
+        ratio = math.sqrt(self.height / self.width)
+        down = min(max(1, round(across * ratio)), across * across)
+        over = max(1, across * across // down)
+        width, height = min(self.width, side), min(self.height, side)
+        rows = np.unique(np.linspace(0, self.height - height, down).astype(int))
+        cols = np.unique(np.linspace(0, self.width - width, over).astype(int))
         return [Window(int(c), int(r), width, height) for r in rows for c in cols]
 
-    def _collect(self, windows, limit: int) -> np.ndarray:
-        parts: list[np.ndarray] = []
+    def _collect(self, windows: Iterable[Window], limit: int) -> tuple[np.ndarray, list[Window]]:
+        """Valid values [N, C] of windows until there are enough, and the windows that had some."""
+        parts: list[np.ndarray] = [np.zeros((0, self.count), np.float32)]
+        hits = []
         total = 0
         for window in windows:
             values, valid = self.read(window)
-            parts.append(values[:, valid].T)
-            total += len(parts[-1])
+            if valid.any():
+                hits.append(window)
+                parts.append(values[:, valid].T)
+                total += len(parts[-1])
             if total >= limit:
                 break
-        return np.concatenate(parts) if parts else np.zeros((0, self.count), np.float32)
+        return np.concatenate(parts), hits
 
     def close(self) -> None:
         """Close the files."""

@@ -100,15 +100,16 @@ class Labels:
         """
         sets = UnionFind(polygon.id for polygon in self.polygons)
         for image in range(len(self.grids)):
-            mine = [p for p in self.of_image(image) if p.background or not self._has_regions(image)]
+            mine = [p for p in self.of_image(image) if p.background or not self.has_regions(image)]
             kinds = [0 if polygon.background else polygon.code for polygon in mine]
             shapes = np.array([polygon.pixel_geometry for polygon in mine], dtype=object)
             join_overlapping(sets, [polygon.id for polygon in mine], kinds, shapes)
-            if self._has_regions(image):
+            if self.has_regions(image):
                 _join_regions(sets, self.of_image(image))
         return {polygon.id: sets.find(polygon.id) for polygon in self.polygons}
 
-    def _has_regions(self, image: int) -> bool:
+    def has_regions(self, image: int) -> bool:
+        """Whether an image's labels are a raster's regions."""
         return bool(self.regions) and self.regions[image] is not None
 
 

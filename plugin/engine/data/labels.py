@@ -170,12 +170,11 @@ def _place(
     placed = []
     for index, image in enumerate(images):
         shapes = _in_image_crs(layer, image, warnings)
-        for number, geometry in enumerate(shapes):
-            if geometry is None:
-                continue
-            pixel = _to_pixels(geometry, image)
-            if _on_grid(pixel, image):
-                placed.append((number, index, geometry, pixel))
+        there = np.flatnonzero(~shapely.is_missing(shapes))
+        pixels = _to_pixels(shapes[there], image)
+        for position in np.flatnonzero(_on_grid(pixels, image)):
+            number = int(there[position])
+            placed.append((number, index, shapes[number], pixels[position]))
     placed.sort(key=lambda item: (item[1], item[0]))
     return placed, len(layer.geometries) - len({number for number, *_ in placed})
 
@@ -199,18 +198,22 @@ def _in_image_crs(layer: VectorLayer, image: Image, warnings: list[str]) -> np.n
     return layer.geometries
 
 
-def _to_pixels(geometry: Any, image: Image) -> Any:
+def _to_pixels(geometries: np.ndarray, image: Image) -> np.ndarray:
     inverse = ~image.transform
     return shapely.transform(
-        geometry, lambda points: np.column_stack(apply(inverse, points[:, 0], points[:, 1]))
+        geometries, lambda points: np.column_stack(apply(inverse, points[:, 0], points[:, 1]))
     )
 
 
-def _on_grid(pixel: Any, image: Image) -> bool:
+def _on_grid(pixels: np.ndarray, image: Image) -> np.ndarray:
+    """Which geometries lie on the image, by more than an edge (points: at all)."""
     frame = shapely.box(0, 0, image.width, image.height)
-    if not pixel.intersects(frame):
-        return False
-    return shapely.get_dimensions(pixel) < 2 or pixel.intersection(frame).area > 0
+    shapely.prepare(frame)
+    found = shapely.intersects(frame, pixels)
+    edge = np.flatnonzero(found & ~shapely.covers(frame, pixels))
+    flat = shapely.get_dimensions(pixels[edge]) < 2
+    found[edge] = flat | (shapely.area(shapely.intersection(pixels[edge], frame)) > 0)
+    return found
 
 
 def _outside_text(layer: VectorLayer, images: Sequence[Image]) -> str:
@@ -220,8 +223,8 @@ def _outside_text(layer: VectorLayer, images: Sequence[Image]) -> str:
         f"({crs_text(layer.crs)}), {image.name} covers {extent_text(image.bounds)} "
         f"({crs_text(image.crs)})"
     )
-    raw = [_to_pixels(geometry, image) for geometry in layer.geometries]
-    if layer.crs != image.crs and any(_on_grid(shape, image) for shape in raw):
+    raw = _to_pixels(layer.geometries, image)
+    if layer.crs != image.crs and _on_grid(raw, image).any():
         return f"{text}; the numbers alone would fit: check the layer's coordinate system"
     return f"{text}; check both coordinate systems, or draw polygons over the image"
 

@@ -58,17 +58,15 @@ def find_regions(read: Reader, width: int, height: int, offset: int = 0) -> Regi
     whole regions of one code that lie near each other share an id.
     """
     ids = _store(height, width)
-    codes = _label_tiles(read, ids)
-    merged = _merge_across_tiles(ids, codes)
-    codes_of = np.zeros(int(merged.max(initial=0)) + 1, np.uint16)
-    codes_of[merged] = codes
-    boxes = _relabel(ids, merged, len(codes_of))
-    if len(codes_of) - 1 > _MOST_REGIONS:
-        groups = _near(codes_of, boxes, width, height)
-        grouped = np.zeros(int(groups.max()) + 1, np.uint16)
-        grouped[groups] = codes_of
-        codes_of, boxes = grouped, _relabel(ids, groups, len(grouped))
-    return Regions(ids, codes_of, boxes, offset)
+    codes, boxes = _label_tiles(read, ids)
+    target = _merge_across_tiles(ids, codes)
+    codes, boxes = _regroup(codes, boxes, target)
+    if len(codes) - 1 > _MOST_REGIONS:
+        groups = _near(codes, boxes, width, height)
+        codes, boxes = _regroup(codes, boxes, groups)
+        target = groups[target]
+    _relabel(ids, target)
+    return Regions(ids, codes, boxes, offset)
 
 
 def _store(height: int, width: int) -> np.ndarray:
@@ -88,21 +86,27 @@ def _tiles(shape: tuple[int, ...]) -> Iterator[tuple[slice, slice]]:
             )
 
 
-def _label_tiles(read: Reader, ids: np.ndarray) -> np.ndarray:
-    """Number the regions within each tile; the code of each number [M + 1]."""
-    parts = [np.zeros(1, np.uint16)]
+def _label_tiles(read: Reader, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Number the regions within each tile; codes [M + 1] and boxes [M + 1, 4] of the numbers."""
+    codes = [np.zeros(1, np.uint16)]
+    boxes = [np.array([[np.inf, np.inf, 0.0, 0.0]])]
     total = 0
     for rows, cols in _tiles(ids.shape):
         tile = read(cols.start, rows.start, cols.stop - cols.start, rows.stop - rows.start)
         numbers = np.zeros(tile.shape, np.int32)
-        for code in np.unique(tile[tile > 0]):
+        for code in np.flatnonzero(np.bincount(tile.ravel(), minlength=1)):
+            if code == 0:
+                continue
             labelled, found = ndimage.label(tile == code)
-            inside = labelled > 0
-            numbers[inside] = labelled[inside] + total
-            parts.append(np.full(found, code, np.uint16))
+            places = ndimage.find_objects(labelled)
+            corners = np.array([(x.start, y.start, x.stop, y.stop) for y, x in places], float)
+            corners += (cols.start, rows.start, cols.start, rows.start)
+            boxes.append(corners)
+            np.add(labelled, total, out=numbers, where=labelled > 0)
+            codes.append(np.full(found, code, np.uint16))
             total += found
         ids[rows, cols] = numbers
-    return np.concatenate(parts)
+    return np.concatenate(codes), np.concatenate(boxes)
 
 
 def _merge_across_tiles(ids: np.ndarray, codes: np.ndarray) -> np.ndarray:
@@ -125,29 +129,25 @@ def _merge_across_tiles(ids: np.ndarray, codes: np.ndarray) -> np.ndarray:
     return rank[component]
 
 
-def _relabel(ids: np.ndarray, target: np.ndarray, count: int) -> np.ndarray:
-    """Replace the ids in place by ``target`` of them; the new ones' boxes [count, 4]."""
-    boxes = np.zeros((count, 4))
-    boxes[:, :2] = np.inf
+def _regroup(
+    codes: np.ndarray, boxes: np.ndarray, target: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Codes and boxes of the new ids, where ``target`` is the new id of each old one."""
+    count = int(target.max()) + 1
+    new_codes = np.zeros(count, np.uint16)
+    new_codes[target] = codes
+    new_boxes = np.zeros((count, 4))
+    new_boxes[:, :2] = np.inf
+    np.minimum.at(new_boxes[:, :2], target, boxes[:, :2])
+    np.maximum.at(new_boxes[:, 2:], target, boxes[:, 2:])
+    return new_codes, new_boxes
+
+
+def _relabel(ids: np.ndarray, target: np.ndarray) -> None:
+    """Replace the ids by ``target`` of them, in place."""
+    new = target.astype(np.int32)
     for rows, cols in _tiles(ids.shape):
-        tile = target[ids[rows, cols]].astype(np.int32)
-        ids[rows, cols] = tile
-        for number, place in _objects(tile):
-            top, left = rows.start + place[0].start, cols.start + place[1].start
-            bottom, right = rows.start + place[0].stop, cols.start + place[1].stop
-            box = boxes[number]
-            box[:2] = np.minimum(box[:2], (left, top))
-            box[2:] = np.maximum(box[2:], (right, bottom))
-    return boxes
-
-
-def _objects(tile: np.ndarray) -> Iterator[tuple[int, tuple[slice, slice]]]:
-    """Each id in a tile with the slices around it."""
-    present, small = np.unique(tile, return_inverse=True)
-    places = ndimage.find_objects(small.reshape(tile.shape) + 1)
-    for number, place in zip(present, places, strict=True):
-        if number > 0 and place is not None:
-            yield int(number), place
+        ids[rows, cols] = new[ids[rows, cols]]
 
 
 def _near(codes: np.ndarray, boxes: np.ndarray, width: int, height: int) -> np.ndarray:

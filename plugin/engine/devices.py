@@ -79,7 +79,8 @@ def _cuda(index: int) -> dict[str, Any]:
         label = f"{torch.cuda.get_device_name(index)} (CUDA)"
         (torch.ones(8, device=name) * 2).sum().item()
     except (RuntimeError, AssertionError) as error:
-        return _entry(name, f"CUDA device {index}", False, str(error).splitlines()[0])
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        return _entry(name, f"CUDA device {index}", False, reason)
     return _entry(name, label, True)
 
 

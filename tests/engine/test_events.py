@@ -1,0 +1,89 @@
+"""Reporting, calibration and the results in words: the small parts around a job."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from tilth_engine.calibration import temperature_of
+from tilth_engine.errors import Cancelled
+from tilth_engine.events import Reporter
+from tilth_engine.wording import result_text
+from torch.nn import functional
+
+
+def test_progress_is_thinned_bounded_and_its_end_always_told():
+    told = []
+    reporter = Reporter(told.append)
+
+    for step in range(1000):
+        reporter.progress(step / 1000, "working", 1.0)
+    reporter.progress(7.0, "done")
+
+    assert len(told) < 50
+    assert told[0]["fraction"] == 0.0
+    assert told[-1] == {
+        "event": "progress",
+        "fraction": 1.0,
+        "message": "done",
+        "seconds_left": None,
+    }
+
+
+def test_every_progress_asks_whether_to_stop():
+    stop = []
+    reporter = Reporter(lambda event: None, lambda: bool(stop))
+    reporter.progress(0.1, "a")
+    stop.append(True)
+
+    with pytest.raises(Cancelled):
+        reporter.progress(0.1, "a")
+
+
+def test_a_warning_is_told_once_and_kept():
+    told = []
+    reporter = Reporter(told.append)
+    for text in ("a", "b", "a"):
+        reporter.warn(text)
+
+    assert reporter.warnings == ["a", "b"]
+    assert [event["message"] for event in told] == ["a", "b"]
+
+
+@pytest.mark.parametrize("sharpness", [0.5, 1.0, 3.0])
+def test_the_temperature_undoes_too_much_confidence(sharpness):
+    generator = torch.Generator().manual_seed(1)
+    logits = torch.randn(20_000, 3, generator=generator) * 2
+    target = torch.multinomial(functional.softmax(logits, 1), 1, generator=generator)[:, 0]
+
+    found = temperature_of([(logits[:9000] * sharpness, target[:9000])] +
+                           [(logits[9000:] * sharpness, target[9000:])])  # fmt: skip
+
+    assert found == pytest.approx(sharpness, rel=0.1)
+
+
+def test_nothing_held_out_changes_nothing():
+    assert temperature_of([]) == 1.0
+
+
+def test_results_without_figures_are_worded_too():
+    score = {
+        "overall_accuracy": None,
+        "mean_iou": None,
+        "macro_f1": None,
+        "per_class": [
+            {
+                "name": "x" * 80,
+                "code": 1,
+                "iou": None,
+                "f1": None,
+                "users_accuracy": None,
+                "producers_accuracy": 0.5,
+                "support": 0,
+            }
+        ],
+    }
+
+    text = result_text("evaluate", score)
+
+    assert "macro-F1 -" in text
+    assert max(map(len, text.splitlines())) < 80

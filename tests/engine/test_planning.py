@@ -1,0 +1,124 @@
+"""What is said before a training starts: what will run, on what, and for how long."""
+
+from __future__ import annotations
+
+import pytest
+from tilth_engine import devices
+from tilth_engine.describe import describe
+from tilth_engine.errors import TilthError
+from tilth_engine.events import Reporter
+from tilth_engine.jobs import PlanJob
+from tilth_engine.planning import duration, plan
+from tilth_engine.prepare import chip_size
+
+from .worlds import scene, train_job, write_image
+
+
+def planned(folder, **changes):
+    return plan(PlanJob(train_job(folder, **changes)), Reporter(lambda event: None))
+
+
+def test_a_plan(tmp_path):
+    before = set(tmp_path.iterdir())
+
+    result = planned(tmp_path)
+
+    assert "a LoRA adapter" in result["text"]
+    assert "2 classes, 8 polygons (1152 pixels; 2 of them held out" in result["text"]
+    assert [entry["name"] for entry in result["classes"]] == ["water", "wood"]
+    assert result["device"]["id"] == "cpu"
+    assert result["image"]["width"] == 96
+    assert result["image"]["scale"] == "reflectance x 10000"
+    assert result["image"]["resolution_m"] == 10
+    assert [band["wavelength_nm"] for band in result["image"]["bands"]] == [485, 560, 660, 840]
+    assert result["warnings"] == []
+    assert 0 < result["seconds"] < 600
+    assert {path.name for path in set(tmp_path.iterdir()) - before} == {"scene.tif", "labels.gpkg"}
+
+
+def test_minutes_are_believed_and_the_shorter_bound_counts(tmp_path):
+    assert planned(tmp_path, epochs=None, minutes=2)["seconds"] == 120
+    assert planned(tmp_path, epochs=None)["seconds"] == 180
+    assert planned(tmp_path, epochs=10_000, minutes=0.5)["seconds"] == 30
+
+
+def test_what_is_assumed_of_the_bands_is_said(tmp_path):
+    image = write_image(tmp_path / "plain.tif", scene(), names=("", "", "", ""))
+
+    result = planned(tmp_path, images=[image])
+
+    assert any("does not say which bands" in text for text in result["warnings"])
+    assert result["image"]["bands"][3]["wavelength_nm"] == 842
+
+
+def test_no_split_no_score_is_said(tmp_path):
+    assert "no score" in planned(tmp_path, split="none")["text"]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.1, "1 s"),
+        (40, "40 s"),
+        (89, "89 s"),
+        (180, "3 min"),
+        (4800, "80 min"),
+        (6000, "1 h 40 min"),
+    ],
+)
+def test_times_for_people(seconds, text):
+    assert duration(seconds) == text
+
+
+def test_a_device_that_is_not_here_is_told_with_those_that_are():
+    with pytest.raises(TilthError, match=r"cuda:77.*cpu"):
+        devices.choose("cuda:77")
+    assert str(devices.choose("cpu")) == "cpu"
+    assert str(devices.choose("auto")) == devices.default()
+
+
+def test_a_gpu_that_fails_is_named_with_the_reason_and_the_cpu_serves(monkeypatch):
+    """As a card that the PyTorch build has no kernels for."""
+
+    def fail(*size, device):
+        raise RuntimeError("no kernel image is available\nfor this device")
+
+    monkeypatch.setattr(devices, "_cuda_count", lambda: 1)
+    monkeypatch.setattr(devices.torch.cuda, "get_device_name", lambda index: "Old card")
+    monkeypatch.setattr(devices.torch, "ones", fail)
+
+    found = {device["id"]: device for device in devices.describe()}
+
+    assert not found["cuda:0"]["supported"]
+    assert found["cuda:0"]["reason"] == "no kernel image is available"
+    assert devices.default() == "cpu"
+    with pytest.raises(TilthError, match="can't be used"):
+        devices.choose("cuda")
+
+
+def test_the_engine_describes_itself():
+    result = describe()
+
+    assert result["default_device"] in [device["id"] for device in result["devices"]]
+    assert result["backbones"][0]["id"] == "embedded"
+
+
+def test_the_chip_follows_the_polygons():
+    class Shape:
+        def __init__(self, side):
+            self.bounds = (0, 0, side, side / 2)
+
+    class Polygon:
+        background = False
+
+        def __init__(self, side):
+            self.pixel_geometry = Shape(side)
+
+    class Labels:
+        def __init__(self, *sides):
+            self.polygons = [Polygon(side) for side in sides]
+
+    assert chip_size(Labels()) == 64
+    assert chip_size(Labels(3, 5, 900)) == 64
+    assert chip_size(Labels(40, 45, 48)) == 96
+    assert chip_size(Labels(500, 600)) == 128

@@ -55,8 +55,8 @@ def test_the_temperature_undoes_too_much_confidence(sharpness):
     logits = torch.randn(20_000, 3, generator=generator) * 2
     target = torch.multinomial(functional.softmax(logits, 1), 1, generator=generator)[:, 0]
 
-    found = temperature_of([(logits[:9000] * sharpness, target[:9000])] +
-                           [(logits[9000:] * sharpness, target[9000:])])  # fmt: skip
+    halves = (slice(9000), slice(9000, None))
+    found = temperature_of((logits[half] * sharpness, target[half]) for half in halves)
 
     assert found == pytest.approx(sharpness, rel=0.1)
 

@@ -45,9 +45,8 @@ td.name { max-width: 20rem; overflow-wrap: anywhere; }
 .matrix th { text-align: center; max-width: 8rem; overflow: hidden; text-overflow: ellipsis; }
 .warnings { background: var(--tint); border-left: 4px solid var(--second); margin: 0;
   padding: .6rem 1rem .6rem 2rem; border-radius: 0 .4rem .4rem 0; overflow-wrap: anywhere; }
-dl { display: grid; grid-template-columns: max-content 1fr; gap: .25rem 1.2rem; margin: 0; }
-dt { color: var(--soft); }
-dd { margin: 0; overflow-wrap: anywhere; }
+.details th { font-weight: normal; text-align: left; }
+.details td { text-align: left; overflow-wrap: anywhere; }
 svg { max-width: 100%; height: auto; }
 svg text { fill: var(--soft); font-size: 12px; }
 """
@@ -78,8 +77,7 @@ def training_report(
         parts.append(_warnings(card.get("warnings") or []))
     parts += [_classes(card.get("classes") or [])]
     if score:
-        parts.append("<p class='soft'>Scores are of the held-out polygons.</p>")
-        parts += [_score_table(score), _matrix(score)]
+        parts += [_score_table(score, "Of the held-out polygons. "), _matrix(score)]
     parts += [_chart(history), _settings(card, training)]
     _write(path, str(card.get("name", "adapter")), parts)
 
@@ -160,7 +158,7 @@ def _classes(classes: Sequence[dict[str, Any]]) -> str:
     return f"<h2>Classes</h2>{_table(head, rows)}"
 
 
-def _score_table(score: dict[str, Any]) -> str:
+def _score_table(score: dict[str, Any], note: str = "") -> str:
     colours = {entry.get("code"): entry.get("colour") for entry in score.get("classes") or []}
     rows = []
     for row in score.get("per_class") or []:
@@ -169,12 +167,12 @@ def _score_table(score: dict[str, Any]) -> str:
         entry = {"name": row.get("name", ""), "colour": colours.get(row.get("code"))}
         rows.append(f"<tr>{_name_cell(entry)}{cells}<td>{_count(row.get('support'))}</td></tr>")
     head = _header("Class", "F1", "IoU", "User's accuracy", "Producer's accuracy", "Pixels")
-    note = (
-        "<p class='soft'>User's accuracy: of what the map shows as the class, the share that is "
-        "right. Producer's accuracy: of what is the class, the share that the map shows. Classes "
-        "without reference pixels do not enter the means.</p>"
+    note += (
+        "User's accuracy: of what the map shows as the class, the share that is right. "
+        "Producer's accuracy: of what is the class, the share that the map shows. Classes "
+        "without reference pixels do not enter the means."
     )
-    return f"<h2>Accuracy by class</h2>{_table(head, rows)}{note}"
+    return f"<h2>Accuracy by class</h2>{_table(head, rows)}<p class='soft'>{_text(note)}</p>"
 
 
 def _matrix(score: dict[str, Any]) -> str:
@@ -316,8 +314,8 @@ def _settings(card: dict[str, Any], training: dict[str, Any]) -> str:
 
 
 def _details(pairs: Sequence[tuple[str, Any]]) -> str:
-    rows = "".join(f"<dt>{_text(key)}</dt><dd>{_text(value)}</dd>" for key, value in pairs)
-    return f"<dl>{rows}</dl>"
+    rows = "".join(f"<tr><th>{_text(key)}</th><td>{_text(value)}</td></tr>" for key, value in pairs)
+    return f"<table class='details'>{rows}</table>"
 
 
 def _pairs(values: dict[str, Any]) -> str:

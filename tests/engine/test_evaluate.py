@@ -240,3 +240,27 @@ def test_aberystwyth(scenes):
     assert result["pixels"] == 6580 and result["overall_accuracy"] == pytest.approx(0.999, abs=1e-3)
     same = run(folder / "class_map_modelled.tif", folder / "labels_10m.tif")
     assert same["confusion"] == result["confusion"]
+
+
+@pytest.mark.parametrize("codes", [(1, 2, 3), (7, 300, 60000)])
+def test_tilths_own_maps_tell_their_names(make_vector, box, tmp_path, codes):
+    from rasterio.crs import CRS
+    from tilth_engine.map_file import class_map
+
+    names = ("Wald & Moor", "<Wiese>", "Sée")
+    classes = [
+        {"code": code, "name": name, "value": name, "colour": f"#0000{number:02x}"}
+        for number, (code, name) in enumerate(zip(codes, names, strict=True), 1)
+    ]
+    path = tmp_path / "own.tif"
+    grid = Affine(10, 0, 500000, 0, -10, 5e6)
+    with class_map(str(path), 20, 20, CRS.from_epsg(32632), grid, classes, {}) as target:
+        values = np.array([0, *codes])[MAP]
+        target.write(values.astype(target.dtypes[0]), 1)
+    shapes = [box(0, 0, 10, 10), box(10, 0, 20, 10), box(0, 10, 10, 20), box(10, 10, 20, 20)]
+    reference = make_vector("r.gpkg", shapes, [*names, "Sée"])
+    result = run(path, reference, "class")
+    assert result["matched_by"] == "name" and result["overall_accuracy"] == 1.0
+    assert [entry["code"] for entry in result["classes"]] == list(codes)
+    Path(f"{path}.aux.xml").unlink()  # the tag in the file itself still knows them
+    assert run(path, reference, "class")["per_class"] == result["per_class"]

@@ -135,3 +135,15 @@ def test_more_folds_than_polygons_of_a_class(image, make_vector, box):
     parts = folds(labels, 5, 0)
     assert sorted(id_ for part in parts for id_ in part) == labels.ids
     assert sum(bool({10, 11} & part) for part in parts) == 2
+
+
+def test_units_of_several_classes_leave_each_class_on_both_sides(image, make_vector, box):
+    # Two areas with background each, one with a's second polygon, one with b's: holding out both
+    # areas would leave no background to learn from.
+    shapes = [box(2, 2, 6, 6), box(52, 52, 56, 56), box(30, 2, 34, 6), box(80, 52, 84, 56)]
+    path = make_vector("l.gpkg", shapes, ["a", "b", "a", "b"])
+    area = make_vector("a.gpkg", [box(0, 0, 10, 10), box(50, 50, 60, 60)], [1, 2], field="n")
+    labels = read_labels(path, "class", [image], labelled_area=area)
+    for seed in range(20):
+        held = shares(labels, split(labels, "polygons", seed).validation_ids)
+        assert all(0 < share < 1 for share in held.values()), (seed, held)

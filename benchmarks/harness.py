@@ -108,7 +108,10 @@ def tilth_map(
         **setup.options,
     )
     card = train(job, silent())["card"]
-    predict(PredictJob(adapter=adapter, images=[scene.image], out=out, threads=1), silent())
+    # Only where the reference is: a mask changes no pixel's class, and the rest need not be mapped.
+    mask = str(here / ("test_area.gpkg" if area else "test.gpkg"))
+    job_map = PredictJob(adapter=adapter, images=[scene.image], out=out, mask=mask, threads=1)
+    predict(job_map, silent())
     with rasterio.open(out) as dataset:
         codes = dataset.read(1)
     lookup = np.full(65536, "", dtype=object)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rasterio.windows import Window
 
+from .data.bands import Band
 from .data.imagery import Image
 from .data.scale import differs
 
@@ -115,6 +116,14 @@ def wavelengths(image: Image) -> tuple[list[float | None], str]:
     return list(usual), (
         f"{image.name} does not say which bands it has; they are taken to be {text}"
     )
+
+
+def named_bands(image: Image) -> list[Band]:
+    """The image's bands with the wavelengths that training takes them to have."""
+    return [
+        Band(band.name, wavelength)
+        for band, wavelength in zip(image.bands, wavelengths(image)[0], strict=True)
+    ]
 
 
 def _known(value: Any) -> bool:

@@ -31,7 +31,7 @@ from .map_file import class_map, percent_raster
 from .mapping import Grid, Mapper, blocks
 from .model import methods
 from .model.segmenter import DecoderSettings, Segmenter, build, restore
-from .normalise import Normalisation
+from .normalise import Normalisation, named_bands
 
 
 @dataclass
@@ -134,7 +134,7 @@ def open_matching(job: PredictJob, card: dict[str, Any]) -> Image:
     image = Image.open(job.images, stack=job.stack, bands=job.bands)
     wanted = [Band(band["name"], band["wavelength_nm"]) for band in card["bands"]]
     try:
-        order = match(wanted, image.bands)
+        order = match(wanted, named_bands(image))
         selection = [image.selection[index] for index in order]
     except TilthError as error:
         raise TilthError(f"{image.name}: {error}") from error

@@ -30,8 +30,8 @@ class Tiny(nn.Module):
     def forward(self, image):
         return self.decoder(self.backbone(image))
 
-    def opinions(self, image):
-        return [self(image)]
+    def surroundings(self, image):
+        return self(image)
 
 
 def samples():
@@ -111,7 +111,7 @@ def test_a_checkpoint_that_does_not_fit_is_left_alone(saved, tmp_path):
     broken(loop(width=5), saved)
 
 
-def test_a_kill_between_the_two_files_is_seen(saved, tmp_path):
+def test_tensors_of_another_epoch_are_not_taken(saved):
     state = json.loads((saved / checkpoint.STATE).read_text())
     state["progress"]["epoch"] = 1
     (saved / checkpoint.STATE).write_text(json.dumps(state))
@@ -119,10 +119,23 @@ def test_a_kill_between_the_two_files_is_seen(saved, tmp_path):
     broken(loop(), saved)
 
 
+def test_a_kill_between_the_two_files_leaves_the_earlier_checkpoint(saved):
+    epoch = json.loads((saved / checkpoint.STATE).read_text())["progress"]["epoch"]
+    checkpoint.tensors_file(saved, epoch + 1).write_bytes(b"half of the next one")
+
+    again = loop()
+    assert checkpoint.resume(saved, again, WHO)
+    assert again.progress.epoch == epoch
+
+
+def test_only_the_newest_tensors_are_kept(saved):
+    assert len(list(saved.glob(checkpoint.TENSORS))) == 1
+
+
 @pytest.mark.parametrize("name", [checkpoint.STATE, checkpoint.TENSORS])
 @pytest.mark.parametrize("data", [b"", b"{}", b"[]", b"\xff" * 500, b'{"progress": 1}'])
 def test_a_damaged_checkpoint_is_left_alone(saved, name, data):
-    (saved / name).write_bytes(data)
+    next(saved.glob(name)).write_bytes(data)
 
     broken(loop(), saved)
 

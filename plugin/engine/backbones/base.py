@@ -45,8 +45,6 @@ class Backbone(nn.Module, ABC):
         if height < 1 or width < 1 or height % self.patch or width % self.patch:
             raise ValueError(f"{height} x {width} pixels are no multiple of patch {self.patch}")
         if wavelengths.shape != (image.shape[1],):
-            raise ValueError(
-                f"{tuple(wavelengths.shape)} wavelengths for {image.shape[1]} bands"
-            )
+            raise ValueError(f"{tuple(wavelengths.shape)} wavelengths for {image.shape[1]} bands")
         if not depths or not all(1 <= depth <= self.depth for depth in depths):
             raise ValueError(f"depths {list(depths)}, expected numbers from 1 to {self.depth}")

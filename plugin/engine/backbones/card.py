@@ -115,9 +115,7 @@ def _problems(card: Card) -> list[str]:
     if card.normalisation not in NORMALISATIONS:
         found.append(f"normalisation is {card.normalisation!r}, not one of {NORMALISATIONS}")
     if card.normalisation == "card" and not len(card.bands) == len(card.mean) == len(card.std):
-        found.append(
-            f"{len(card.bands)} bands, {len(card.mean)} means, {len(card.std)} deviations"
-        )
+        found.append(f"{len(card.bands)} bands, {len(card.mean)} means, {len(card.std)} deviations")
     if any(value <= 0 or not math.isfinite(value) for value in (card.scale, *card.std)):
         found.append("scale and std must be positive numbers")
     if not card.bands and not card.any_bands:

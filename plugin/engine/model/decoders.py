@@ -29,13 +29,15 @@ class LinearDecoder(nn.Module):
 
 
 class UNetDecoder(nn.Module):
-    """A slim U-Net whose bottom joins the backbone's tokens.
+    """Two opinions on every pixel: its spectrum alone, and its surroundings.
 
-    The encoder sees the image at full, half and quarter resolution, so that single pixels stay
-    sharp; the tokens of several depths are added at a quarter, at first with weight zero, so that
-    the decoder begins as a plain U-Net and takes from the backbone what helps. A per-pixel branch
-    of 1x1 convolutions goes straight to the output: a spectral classifier that the rest corrects.
-    Layout after Ronneberger et al. 2015 (arXiv 1505.04597).
+    The spectral branch is a small network on the pixel's own bands (1x1 convolutions): what a
+    random forest sees, and as hard to mislead. The other is a slim U-Net (layout after Ronneberger
+    et al. 2015, arXiv 1505.04597) whose encoder sees the image at full, half and quarter
+    resolution, so that single pixels stay sharp; the backbone's tokens of several depths are added
+    at a quarter, at first with weight zero, so that it begins as a plain U-Net and takes from the
+    backbone what helps. The spectrum's logits count twice: where another region looks different,
+    it is the surroundings that mislead (docs/method.md).
     """
 
     depths = 2
@@ -45,10 +47,11 @@ class UNetDecoder(nn.Module):
         super().__init__()
         w = width
         self.spectral = nn.Sequential(
-            nn.Conv2d(bands, 2 * w, 1), nn.GELU(), nn.Conv2d(2 * w, w, 1), ChannelNorm(w), nn.GELU()
+            nn.Conv2d(bands, 2 * w, 1), nn.GELU(), nn.Conv2d(2 * w, 2 * w, 1), nn.GELU()
         )
+        self.spectral_head = nn.Conv2d(2 * w, classes, 1)
         self.stem = nn.Sequential(nn.Conv2d(bands, w, 3, padding=1), ChannelNorm(w), nn.GELU())
-        self.at_full = ConvBlock(2 * w, w)
+        self.at_full = ConvBlock(w, w)
         self.at_half = nn.Sequential(ConvBlock(w, 2 * w), ConvBlock(2 * w, 2 * w))
         self.at_quarter = nn.Sequential(ConvBlock(2 * w, 4 * w), ConvBlock(4 * w, 4 * w))
         self.tokens = nn.ModuleList(
@@ -60,12 +63,15 @@ class UNetDecoder(nn.Module):
         self.up_half = ConvBlock(6 * w, 2 * w)
         self.up_full = ConvBlock(3 * w, w)
         self.drop = nn.Dropout2d(0.1)
-        self.head = nn.Conv2d(2 * w, classes, 1)
+        self.head = nn.Conv2d(w, classes, 1)
 
-    def forward(self, image: Tensor, maps: Sequence[Tensor]) -> Tensor:
-        """image (B, bands, H, W), maps (B, dim, h, w) each. Returns logits (B, classes, H, W)."""
-        spectral = self.spectral(image)
-        full = self.at_full(torch.cat([self.stem(image), spectral], 1))
+    def spectrum(self, image: Tensor) -> Tensor:
+        """Logits of the spectral branch: what each pixel's bands alone say."""
+        return self.spectral_head(self.spectral(image))  # type: ignore[no-any-return]
+
+    def surroundings(self, image: Tensor, maps: Sequence[Tensor]) -> Tensor:
+        """Logits of the U-Net."""
+        full = self.at_full(self.stem(image))
         half = self.at_half(F.avg_pool2d(full, 2))
         quarter = self.at_quarter(F.avg_pool2d(half, 2))
         for project, tokens in zip(self.tokens, maps, strict=False):
@@ -73,4 +79,8 @@ class UNetDecoder(nn.Module):
         x = self.bottom(self.drop(quarter))
         x = self.up_half(torch.cat([resize_to(x, half), half], 1))
         x = self.up_full(torch.cat([resize_to(x, full), full], 1))
-        return self.head(torch.cat([x, spectral], 1))
+        return self.head(x)  # type: ignore[no-any-return]
+
+    def forward(self, image: Tensor, maps: Sequence[Tensor]) -> Tensor:
+        """image (B, bands, H, W), maps (B, dim, h, w) each. Returns logits (B, classes, H, W)."""
+        return self.spectrum(image) + self.surroundings(image, maps) / 2

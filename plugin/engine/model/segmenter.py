@@ -64,6 +64,13 @@ class Segmenter(nn.Module):
         maps = self.backbone(image, self.wavelengths, self.depths)
         return self.decoder(image, maps)
 
+    def surroundings(self, image: Tensor) -> Tensor:
+        """What training judges chips by: the logits without those of a spectral branch."""
+        maps = self.backbone(image, self.wavelengths, self.depths)
+        if isinstance(self.decoder, UNetDecoder):
+            return self.decoder.surroundings(image, maps)
+        return self.decoder(image, maps)  # type: ignore[no-any-return]
+
 
 def build(
     backbone_id: str,

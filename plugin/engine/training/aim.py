@@ -7,6 +7,8 @@ from numpy.typing import NDArray
 
 from .samples import Chip, Samples
 
+_NOWHERE = np.zeros((0, 3), np.int64)
+
 
 class Aim:
     """Draws chips around labelled pixels of the wanted units.
@@ -38,6 +40,24 @@ class Aim:
         down, right = (int(v) for v in rng.integers(self.size // 8, self.size * 7 // 8, 2))
         chip = self.samples.chip(image, row - down, column - right, self.size, self.units)
         return _turned(chip, int(rng.integers(8)))
+
+    def table(self, limit: int = 200_000) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """Values [N, C] and classes [N] (from 0) of the labelled pixels, at most ``limit``."""
+        places = np.concatenate(
+            [where for units in self.by_class.values() for _, where in units] or [_NOWHERE]
+        )
+        classes = np.concatenate(
+            [
+                np.full(len(where), index - 1)
+                for index, units in self.by_class.items()
+                for _, where in units
+            ]
+            or [_NOWHERE[:, 0]]
+        )
+        if len(places) > limit:
+            kept = np.sort(np.random.default_rng(0).choice(len(places), limit, replace=False))
+            places, classes = places[kept], classes[kept]
+        return self.samples.values(places), classes
 
     def sampled(self, seed: int, draws: int = 200) -> dict[int, int]:
         """Labelled pixels of each class in so many drawn chips: what training would see."""

@@ -5,13 +5,17 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+# Standard deviations of the gain and offset of a chip, of a band, and of a pixel's noise.
+GAIN, BAND, NOISE = 0.3, 0.15, 0.1
+
 
 def spectral_jitter(image: Tensor, generator: torch.Generator, strength: float = 1.0) -> Tensor:
     """Brightness, contrast and noise of each chip and band, drawn at random.
 
     image (B, C, H, W) in standard deviations; ``strength`` 0 changes nothing. A gain and an
     offset for the whole chip (sun, haze), smaller ones for each band (calibration), and white
-    noise for each pixel.
+    noise for each pixel. Strong on purpose: a few dozen polygons know little of the light on the
+    next slope (figures in docs/method.md).
     """
     if strength == 0:
         return image
@@ -21,7 +25,7 @@ def spectral_jitter(image: Tensor, generator: torch.Generator, strength: float =
         drawn = torch.randn(*shape, generator=generator)
         return (drawn * strength).to(image.device)
 
-    gain = 1 + 0.1 * normal(chips, 1, 1, 1) + 0.05 * normal(chips, bands, 1, 1)
-    offset = 0.1 * normal(chips, 1, 1, 1) + 0.05 * normal(chips, bands, 1, 1)
-    noise = torch.randn(image.shape, generator=generator).to(image.device) * 0.03 * strength
+    gain = 1 + GAIN * normal(chips, 1, 1, 1) + BAND * normal(chips, bands, 1, 1)
+    offset = GAIN * normal(chips, 1, 1, 1) + BAND * normal(chips, bands, 1, 1)
+    noise = NOISE * normal(*image.shape)
     return image * gain + offset + noise

@@ -9,15 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from ..data.files import atomic_path, file_faults
 from .average import put
 from .loop import Loop, Progress
 
-TENSORS, STATE = "checkpoint.safetensors", "checkpoint.json"
+STATE = "checkpoint.json"
+TENSORS = "checkpoint-*.safetensors"
 
 
 def save(folder: Path, loop: Loop, identity: dict[str, Any]) -> None:
@@ -37,16 +38,25 @@ def save(folder: Path, loop: Loop, identity: dict[str, Any]) -> None:
     }
     with file_faults(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    # Both files carry the epoch: a kill between the two renames is then seen, and survived.
-    epoch = str(loop.progress.epoch)
-    with atomic_path(folder / TENSORS) as beside:
+    # The state names the tensors that it belongs to, and the earlier ones go last: a kill at any
+    # moment leaves a checkpoint that is whole.
+    current = tensors_file(folder, loop.progress.epoch)
+    with atomic_path(current) as beside:
         ready = {name: value.cpu().clone().contiguous() for name, value in tensors.items()}
         try:
-            save_file(ready, beside, metadata={"epoch": epoch})
+            save_file(ready, beside)
         except SafetensorError as error:  # a full disk, by another name
             raise OSError(str(error)) from error
     with atomic_path(folder / STATE) as beside:
         beside.write_text(json.dumps(state), encoding="utf-8")
+    for earlier in folder.glob(TENSORS):
+        if earlier != current:
+            earlier.unlink()
+
+
+def tensors_file(folder: Path, epoch: int) -> Path:
+    """Where the tensors of the checkpoint after so many epochs are."""
+    return folder / TENSORS.replace("*", str(epoch))
 
 
 def resume(folder: Path, loop: Loop, identity: dict[str, Any]) -> bool:
@@ -54,11 +64,9 @@ def resume(folder: Path, loop: Loop, identity: dict[str, Any]) -> bool:
     try:
         state = json.loads((folder / STATE).read_text(encoding="utf-8"))
         progress = Progress(**state["progress"])
-        with safe_open(folder / TENSORS, "pt") as file:
-            epoch = (file.metadata() or {}).get("epoch")
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        if state["identity"] != identity or epoch != str(progress.epoch):
+        if state["identity"] != identity:
             return False
+        tensors = load_file(tensors_file(folder, int(progress.epoch)))
         _restore(loop, tensors, int(state["average_steps"]))
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError):
         return False
@@ -103,7 +111,7 @@ def _restore_optimizer(loop: Loop, tensors: dict[str, Tensor]) -> None:
 
 def remove(folder: Path) -> None:
     """Take the checkpoint away; the folder too when nothing else is in it."""
-    for name in (TENSORS, STATE):
-        (folder / name).unlink(missing_ok=True)
+    for path in (folder / STATE, *folder.glob(TENSORS)):
+        path.unlink(missing_ok=True)
     if folder.is_dir() and not any(folder.iterdir()):
         shutil.rmtree(folder, ignore_errors=True)

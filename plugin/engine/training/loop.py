@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..devices import mixed_precision
+from ..model.decoders import UNetDecoder
 from ..model.segmenter import Segmenter
 from .aim import Aim
 from .augment import spectral_jitter
@@ -22,13 +23,17 @@ from .average import Average, put
 from .samples import Chip
 
 IGNORE = -1
+SMOOTHING = 0.1
+# Labelled pixels that the spectral branch sees in a step.
+PIXELS = 2048
 
 
 @dataclass(frozen=True)
 class Settings:
     """How a training runs.
 
-    ``learning_rate`` is the adapter's, ``decoder_rate`` the decoder's. An epoch is ``steps``
+    ``learning_rate`` is the adapter's, ``decoder_rate`` the decoder's and
+    ``spectral_rate`` that of its spectral branch. An epoch is ``steps``
     batches. ``epochs`` and ``seconds`` bound the run, whichever ends first (None: no bound of
     that kind). ``patience`` is the number of epochs without a better held-out score after which
     it stops.
@@ -41,11 +46,12 @@ class Settings:
     chip: int = 64
     learning_rate: float = 1e-3
     decoder_rate: float = 2e-3
+    spectral_rate: float = 1e-2
     weight_decay: float = 0.01
     warm_up: float = 0.05
     patience: int = 15
     jitter: float = 1.0
-    balance: float = 0.5
+    balance: float = 0.0
     seed: int = 0
 
 
@@ -81,6 +87,10 @@ class Loop:
         self.settings = settings
         drawn, seen = aim.pixels(), aim.sampled(settings.seed)
         self.weights = class_weights(drawn, seen, classes, settings.balance).to(device)
+        decoder = segmenter.decoder
+        self.spectrum = decoder.spectrum if isinstance(decoder, UNetDecoder) else None
+        table = aim.table()
+        self.pixels = torch.from_numpy(table[0]), torch.from_numpy(table[1])
         self.optimizer = _optimizer(segmenter, settings)
         self.rates = [group["lr"] for group in self.optimizer.param_groups]
         self.average = Average(segmenter)
@@ -158,8 +168,12 @@ class Loop:
         image, target = _tensors(chips, self.device)
         image = spectral_jitter(image, generator, self.settings.jitter)
         with mixed_precision(self.device):
-            logits = self.segmenter(image)
-        loss = self._loss(logits, target)
+            logits = self.segmenter.surroundings(image)
+        loss = F.cross_entropy(
+            logits.float(), target, self.weights, ignore_index=IGNORE, label_smoothing=SMOOTHING
+        )
+        if self.spectrum is not None:
+            loss = loss + self._spectral_loss(self.spectrum, generator)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(
@@ -169,8 +183,19 @@ class Loop:
         self.average.update(self.segmenter)
         return float(loss.detach())
 
-    def _loss(self, logits: Tensor, target: Tensor) -> Tensor:
-        return F.cross_entropy(logits.float(), target, self.weights, ignore_index=IGNORE)
+    def _spectral_loss(
+        self, spectrum: Callable[[Tensor], Tensor], generator: torch.Generator
+    ) -> Tensor:
+        """The loss of the spectral branch on single pixels, drawn in the shares of the labels.
+
+        It learns by itself: in one sum with the U-Net, the surroundings would explain away what
+        the spectrum could have learnt, and mislead where the next region looks different.
+        """
+        picked = torch.randint(len(self.pixels[1]), (PIXELS,), generator=generator)
+        values, target = (part[picked].to(self.device) for part in self.pixels)
+        image = spectral_jitter(values[:, :, None, None], generator, self.settings.jitter)
+        logits = spectrum(image)[:, :, 0, 0]
+        return F.cross_entropy(logits, target)
 
     def _judge(
         self, values: dict[str, float | None], score: Callable[[NDArray[np.int64]], float]
@@ -248,16 +273,17 @@ def class_weights(
 
 
 def _optimizer(segmenter: Segmenter, settings: Settings) -> torch.optim.Optimizer:
-    groups = [
-        {"params": [p for p in part.parameters() if p.requires_grad], "lr": rate}
-        for part, rate in (
-            (segmenter.backbone, settings.learning_rate),
-            (segmenter.decoder, settings.decoder_rate),
-        )
-    ]
-    return torch.optim.AdamW(
-        [group for group in groups if group["params"]], weight_decay=settings.weight_decay
-    )
+    rates: dict[float, list[nn.Parameter]] = {}
+    for name, parameter in segmenter.named_parameters():
+        if parameter.requires_grad:
+            rate = settings.decoder_rate
+            if name.startswith("backbone."):
+                rate = settings.learning_rate
+            elif name.startswith("decoder.spectral"):
+                rate = settings.spectral_rate
+            rates.setdefault(rate, []).append(parameter)
+    groups = [{"params": parameters, "lr": rate} for rate, parameters in rates.items()]
+    return torch.optim.AdamW(groups, weight_decay=settings.weight_decay)
 
 
 def _tensors(chips: list[Chip], device: torch.device) -> tuple[Tensor, Tensor]:

@@ -114,6 +114,18 @@ class Samples:
                     picked = rng.choice(len(places), POINTS_PER_UNIT, replace=False)
                     classes[index] = places[np.sort(picked)]
 
+    def values(self, places: NDArray[np.int64]) -> NDArray[np.float32]:
+        """The values [N, C] of pixels [N, 3] (image, row, column) that lie in cells."""
+        result = np.zeros((len(places), self.bands), np.float32)
+        keys = places.copy()
+        keys[:, 1:] //= self.size
+        for key in np.unique(keys, axis=0):
+            mine = (keys == key).all(1)
+            rows, columns = (places[mine, 1:] % self.size).T
+            image, row, column = (int(part) for part in key)
+            result[mine] = self.cells[image, row, column].values[:, rows, columns].T
+        return result
+
     def chip(self, image: int, row: int, column: int, size: int, units: NDArray[np.int32]) -> Chip:
         """The chip whose first pixel is (row, column); labels of other units are left out.
 

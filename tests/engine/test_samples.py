@@ -91,6 +91,18 @@ def test_every_class_gets_its_turn(world):
     assert aim.pixels() == {index: int(n) for index, n in enumerate(expected, 1) if n}
 
 
+@pytest.mark.parametrize("limit", [10**6, 100])
+def test_the_table_of_pixels_has_those_of_training_alone(world, limit):
+    training = np.arange(1, 61, 2, dtype=np.int32)
+
+    values, classes = Aim(world.samples(), training, SIZE).table(limit)
+
+    allowed = world.labelled(training)
+    rows, columns = np.rint(values.T).astype(int)
+    assert np.array_equal(allowed[rows, columns], classes + 1)
+    assert len(np.unique(values, axis=0)) == min(limit, np.count_nonzero(allowed))
+
+
 @pytest.mark.parametrize(("size", "margin"), [(32, 8), (32, 0), (64, 8)])
 def test_cover_holds_each_labelled_pixel_exactly_once(world, size, margin):
     held_out = np.arange(2, 61, 2, dtype=np.int32)
@@ -106,6 +118,17 @@ def test_cover_holds_each_labelled_pixel_exactly_once(world, size, margin):
             assert not chip.classes[:margin].any()
             assert not chip.classes[:, -margin:].any()
     assert np.array_equal(times, (world.labelled(held_out) > 0).astype(int))
+
+
+def test_cover_finds_the_last_pixel_of_a_large_unit(world, monkeypatch):
+    """Though only some pixels of each are kept to aim at."""
+    monkeypatch.setattr(module, "POINTS_PER_UNIT", 3)
+    held_out = np.arange(2, 61, 2, dtype=np.int32)
+
+    chips = cover(world.samples(), held_out, SIZE, 8)
+
+    expected = np.count_nonzero(world.labelled(held_out))
+    assert sum(np.count_nonzero(chip.classes) for chip in chips) == expected
 
 
 def test_cover_of_nothing_is_nothing(world):

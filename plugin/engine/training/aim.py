@@ -96,14 +96,12 @@ def cover(samples: Samples, units: NDArray[np.int32], size: int, margin: int) ->
     Labels in the margin are removed, since a neighbour chip has them.
     """
     inner = size - 2 * margin
-    wanted = set(units.tolist())
-    squares = {
-        (int(image), int(row) // inner, int(column) // inner)
-        for unit, classes in samples.points.items()
-        if unit in wanted
-        for places in classes.values()
-        for image, row, column in places
-    }
+    squares: set[tuple[int, int, int]] = set()
+    for (image, row, column), cell in samples.cells.items():
+        # From the cells themselves: of a large unit only some pixels are kept to aim at.
+        rows, columns = np.nonzero((cell.classes > 0) & np.isin(cell.units, units))
+        places = np.stack([rows + row * samples.size, columns + column * samples.size], 1)
+        squares.update((image, int(r), int(c)) for r, c in np.unique(places // inner, axis=0))
     chips = []
     for image, row, column in sorted(squares):
         chip = samples.chip(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any, Optional
 
 from qgis.PyQt.QtCore import QCoreApplication, Qt
@@ -9,8 +10,6 @@ from qgis.PyQt.QtWidgets import QAction
 
 from .dock import icons
 from .dock.dock_widget import TilthDock
-
-MENU = "Tilth"
 
 
 class TilthPlugin:
@@ -36,14 +35,14 @@ class TilthPlugin:
         self.action.toggled.connect(self.dock.setUserVisible)
         self.dock.visibilityChanged.connect(self._show_state)
         self.iface.addRasterToolBarIcon(self.action)
-        self.iface.addPluginToRasterMenu(MENU, self.action)
+        self.iface.rasterMenu().addAction(self.action)
 
     def unload(self) -> None:
         """Stop what runs, and take everything away."""
         action, self.action = self.action, None
         if action is not None:
             self.iface.removeRasterToolBarIcon(action)
-            self.iface.removePluginRasterMenu(MENU, action)
+            self.iface.rasterMenu().removeAction(action)
             action.deleteLater()
         dock, self.dock = self.dock, None
         if dock is not None:
@@ -52,6 +51,7 @@ class TilthPlugin:
             self.iface.removeDockWidget(dock)
             dock.setParent(None)
             dock.deleteLater()
+        _forget_modules()
 
     def tr(self, text: str) -> str:
         """The text in the user's language."""
@@ -63,3 +63,11 @@ class TilthPlugin:
         self.action.blockSignals(True)
         self.action.setChecked(not self.dock.isHidden())
         self.action.blockSignals(False)
+
+
+def _forget_modules() -> None:
+    """Take our modules out of Python: QGIS forgets those only that it saw being imported."""
+    package = __name__.rpartition(".")[0]
+    for name in list(sys.modules):
+        if name == package or name.startswith(package + "."):
+            del sys.modules[name]

@@ -88,7 +88,9 @@ def save_picture(widget: Any, path: Path) -> None:
 
 def leave(code: int) -> None:
     """End QGIS without a question about the project."""
-    QgsProject.instance().setDirty(False)
+    qgis.utils.unloadPlugin("tilth")
+    # QGIS 3.22 crashes while it tears down a window that still has layers.
+    QgsProject.instance().clear()
     sys.stdout.flush()
     sys.stderr.flush()
     QgsApplication.exit(code)

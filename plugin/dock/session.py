@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, Optional, Tuple
 
 from qgis.core import Qgis, QgsProject, QgsRasterLayer, QgsVectorLayer
-from qgis.PyQt.QtCore import QObject, pyqtSignal
+from qgis.PyQt.QtCore import QObject, QTimer, pyqtSignal
 
 from ..engine.errors import TilthError
 from ..engine.jobs import DescribeJob
@@ -38,6 +38,7 @@ class Session(QObject):
         self.pool = WorkerPool(self.engine.python, home() / "logs")
         self.description: Dict[str, Any] = {}
         self._asking: Optional[BaseTask] = None
+        self._messages: List[Tuple[str, Any, int]] = []
         self.engine.told.connect(self.tell)
         self.engine.installed.connect(self.renew)
 
@@ -73,7 +74,9 @@ class Session(QObject):
     def tell(self, message: str, level: Any = Qgis.MessageLevel.Info) -> None:
         """Say something in QGIS's message bar."""
         seconds = 0 if level in (Qgis.MessageLevel.Critical, Qgis.MessageLevel.Warning) else 8
-        self.iface.messageBar().pushMessage(TITLE, message, level, seconds)
+        self._messages.append((message, level, seconds))
+        # QGIS tells by itself that a task has ended, without a word why: ours goes on top.
+        QTimer.singleShot(0, self._push_messages)
 
     def complain(self, notice: Notice, kind: str, message: str, log: str) -> None:
         """Say on the page and in the message bar why a job gave no result."""
@@ -114,6 +117,11 @@ class Session(QObject):
     def shut_down(self) -> None:
         """Stop every task and every worker."""
         registry.stop_all(self.pool)
+
+    def _push_messages(self) -> None:
+        messages, self._messages = self._messages, []
+        for message, level, seconds in messages:
+            self.iface.messageBar().pushMessage(TITLE, message, level, seconds)
 
     def _described(self, result: Any) -> None:
         self.description = dict(result)

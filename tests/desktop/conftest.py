@@ -42,7 +42,7 @@ class Qgis:
         self.report_file = folder / "report.json"
         self.log = folder / "qgis.log"
         self.process: Optional[subprocess.Popen] = None
-        self._environ = {
+        self.environ = {
             **environ,
             "TILTH_HOME": str(self.home),
             "TILTH_PYTHON": str(ROOT / ".venv" / "bin" / "python"),
@@ -57,7 +57,7 @@ class Qgis:
     def start(self, script: str, **variables: str) -> subprocess.Popen:
         """Start QGIS; an empty variable is taken out of its environment."""
         self.report_file.unlink(missing_ok=True)
-        environ = {**self._environ, **variables}
+        environ = {**self.environ, **variables}
         command = [str(shutil.which("qgis")), "--nologo", "--noversioncheck"]
         command += ["--profiles-path", str(fresh_profile(self.folder / "qgis"))]
         command += ["--code", str(HERE / "inside" / f"{script}.py")]

@@ -67,8 +67,8 @@ def _train(dock: Any) -> Iterator[Wait]:
     yield lambda: dock.train.planLabel.text().strip(" .…") and not dock.train.planner.busy
     report["plan"] = dock.train.planLabel.text()
     picture(dock, "train-planned")
-    train_epochs(dock, 8)
-    yield lambda: len(dock.train.chart.points()[0]) >= 4 or not dock.train.bar.busy
+    train_epochs(dock, 5)
+    yield lambda: len(dock.train.chart.points()[0]) >= 3 or not dock.train.bar.busy
     picture(dock, "training")
     yield lambda: not dock.train.bar.busy
     page = dock.train

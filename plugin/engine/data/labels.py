@@ -67,7 +67,13 @@ def read_labels(
     if layer.dropped:
         warnings.append(f"labels: left out: {dropped_text(layer.dropped)}")
     if outside:
-        warnings.append(f"labels: {outside} polygons lie outside the image and are left out")
+        warnings.append(
+            _told(
+                outside,
+                "labels: {} polygon lies outside the image and is left out",
+                "labels: {} polygons lie outside the image and are left out",
+            )
+        )
     values = {layer.values[number] for number, *_ in placed}
     codes = class_codes(values)
     classes = _classes(codes, styles)
@@ -120,16 +126,26 @@ def complete(labels: Labels, images: Sequence[Image], minimum: int, where: str) 
     tiny = find_spots(labels)
     if tiny:
         labels.warnings.append(
-            f"labels: {tiny} polygons are smaller than a pixel; the pixel at each stands for it"
+            _told(
+                tiny,
+                "labels: {} polygon is smaller than a pixel; the pixel there stands for it",
+                "labels: {} polygons are smaller than a pixel; the pixel at each stands for it",
+            )
         )
     conflicts, gaps = count_pixels(labels, images)
     if conflicts:
         labels.warnings.append(
-            f"labels: polygons of different classes overlap; {conflicts} pixels in both are "
-            "left out"
+            "labels: polygons of different classes overlap; "
+            + _told(conflicts, "{} pixel in both is left out", "{} pixels in both are left out")
         )
     if gaps:
-        labels.warnings.append(f"labels: {gaps} labelled pixels have no data in the image")
+        labels.warnings.append(
+            _told(
+                gaps,
+                "labels: {} labelled pixel has no data in the image",
+                "labels: {} labelled pixels have no data in the image",
+            )
+        )
     _sum_up(labels)
     empty = [entry for entry in labels.classes if entry.pixels == 0]
     if empty:
@@ -237,7 +253,13 @@ def _drop_null_classes(layer: VectorLayer, class_field: str, warnings: list[str]
             f"{layer.path}: the field {class_field!r} is empty (NULL) in every polygon; fill it in"
         )
     if lost:
-        warnings.append(f"labels: {lost} polygons without a class (NULL) are left out")
+        warnings.append(
+            _told(
+                lost,
+                "labels: {} polygon without a class (NULL) is left out",
+                "labels: {} polygons without a class (NULL) are left out",
+            )
+        )
         layer.values = [layer.values[number] for number in keep]
         layer.geometries = layer.geometries[keep]
 
@@ -276,6 +298,10 @@ def _free_code(classes: Sequence[ClassInfo]) -> int:
     if code <= _MAX_CODE:
         return code
     return next(number for number in range(1, _MAX_CODE) if number not in taken)
+
+
+def _told(count: int, one: str, several: str) -> str:
+    return (one if count == 1 else several).format(count)
 
 
 def _once(warnings: list[str], text: str) -> None:

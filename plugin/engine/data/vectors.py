@@ -93,8 +93,8 @@ def read_polygons(source: str, class_field: str = "", *, points: bool = False) -
 
 
 def dropped_text(dropped: Counter[str]) -> str:
-    """``2 null geometries, 1 line``: what was left out, for a warning."""
-    return ", ".join(f"{count} {reason}" for reason, count in sorted(dropped.items()))
+    """``empty geometries (1), null geometries (2)``: what was left out, for a warning."""
+    return ", ".join(f"{reason} ({count})" for reason, count in sorted(dropped.items()))
 
 
 def crs_text(crs: CRS | None) -> str:

@@ -118,7 +118,7 @@ def test_integers_keep_their_codes_also_beside_null(image, make_vector, box):
     path = make_vector("l.gpkg", [*two(box), box(15, 15, 18, 18)], [40, 7, 40, 7, None])
     labels = read_labels(path, *on(image))
     assert [(c.code, c.name, c.value) for c in labels.classes] == [(7, "7", "7"), (40, "40", "40")]
-    assert warned(labels, "1 polygons without a class (NULL)")
+    assert warned(labels, "1 polygon without a class (NULL)")
 
 
 def test_blank_text_counts_as_null(image, make_vector, box):
@@ -180,7 +180,9 @@ def test_geometries_of_every_kind(image, make_vector, box):
     assert 8 <= found.pop("bow") <= 12
     assert found == {"multi": 8, "deep": 16, "hole": 32, "collection": 4}
     assert len([p for p in labels.polygons if p.code == labels.classes[-1].code]) == 1
-    assert warned(labels, "1 empty geometries", "1 null geometries", "2 geometries that are no")
+    assert warned(
+        labels, "empty geometries (1)", "null geometries (1)", "geometries that are no polygons (2)"
+    )
     ids = pixels(labels)[1]
     assert ids[0, 8] == ids[0, 12] > 0  # a multipolygon is one object
 

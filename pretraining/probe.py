@@ -113,9 +113,9 @@ def zion(folder: Path) -> Pixels:
     )
 
 
-def features(backbone: Backbone, pixels: Pixels) -> Array:
-    """Features [N, dim] of labelled pixels: the last tokens, interpolated to pixels."""
-    found = np.zeros((len(pixels.rows), backbone.dim), np.float32)
+def features(backbone: Backbone, pixels: Pixels, depths: Sequence[int]) -> Array:
+    """Features [N, dim * depths] of labelled pixels: tokens, interpolated to pixels."""
+    found = np.zeros((len(pixels.rows), backbone.dim * len(depths)), np.float32)
     step = TILE - 2 * MARGIN
     high, wide = (-(-side // step) * step for side in pixels.image.shape[1:])
     padding = [
@@ -131,7 +131,7 @@ def features(backbone: Backbone, pixels: Pixels) -> Array:
                 continue
             chip = torch.from_numpy(padded[None, :, i : i + TILE, j : j + TILE].copy())
             with torch.inference_mode():
-                maps = backbone(chip, wavelengths, [backbone.depth])[0]
+                maps = torch.cat(backbone(chip, wavelengths, depths), 1)
                 dense = torch.nn.functional.interpolate(
                     maps, (TILE, TILE), mode="bilinear", align_corners=False
                 )[0].numpy()
@@ -158,6 +158,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Frozen linear probes")
     parser.add_argument("--scenes", type=Path, required=True)
     parser.add_argument("--weights", type=Path, help="a folder that pretrain.py wrote")
+    parser.add_argument("--depths", type=int, nargs="+", default=[8], help="blocks to look at")
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
@@ -172,8 +173,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         raw = pixels.image[:, pixels.rows, pixels.columns].T
         for kind, values in (
             ("raw bands", raw),
-            ("random weights", features(untrained, pixels)),
-            ("pre-trained", features(trained, pixels)),
+            ("random weights", features(untrained, pixels, options.depths)),
+            ("pre-trained", features(trained, pixels, options.depths)),
         ):
             mean, spread = score(values, pixels)
             print(f"{name:20s} {kind:15s} macro-F1 {mean:.3f} +- {spread:.3f}", flush=True)

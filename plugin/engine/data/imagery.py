@@ -36,6 +36,7 @@ class Image:
         self._grid = sources[0].grid
         self._lock = threading.Lock()
         self._samples: dict[int, np.ndarray] = {}
+        self._scale: scales.Scale | None = None
         offered = [(source, index) for source in sources for index in range(len(source.bands))]
         named = unique([source.bands[index] for source, index in offered])
         self.selection = list(bands) or list(range(1, len(offered) + 1))
@@ -142,12 +143,15 @@ class Image:
     @property
     def scale(self) -> scales.Scale:
         """The recognised value scale (looks at a sample of the values)."""
+        if self._scale is not None:
+            return self._scale
         dataset = self._sources[0].dataset
         tags: dict[str, str] = {}
         for source in self._sources:
             origin = source.parents[0] if source.parents else source.dataset
             tags.update({key.lower(): value for key, value in origin.tags().items()})
-        return scales.recognise(self._values(), dataset.dtypes[0], tags)
+        self._scale = scales.recognise(self._values(), dataset.dtypes[0], tags)
+        return self._scale
 
     def read(self, window: Window, boundless: bool = True) -> tuple[np.ndarray, np.ndarray]:
         """Values float32 [C, H, W] in the file's own units, and valid bool [H, W].

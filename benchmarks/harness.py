@@ -6,6 +6,7 @@ import concurrent.futures
 import json
 import multiprocessing
 import os
+import runpy
 import subprocess
 import tempfile
 import time
@@ -18,14 +19,19 @@ import numpy as np
 import rasterio
 from rasterio.windows import Window
 from scenes import ROOT, Round, Scene
-from tilth_engine.data.burn import rasterise
-from tilth_engine.data.imagery import Image
-from tilth_engine.data.labels import read_labels
-from tilth_engine.events import silent
-from tilth_engine.jobs import PredictJob, TrainJob
-from tilth_engine.predict import predict
-from tilth_engine.train import train
 
+runpy.run_path(str(ROOT / "plugin" / "engine" / "launch.py"))  # makes tilth_engine importable
+
+from tilth_engine.data.burn import rasterise  # noqa: E402
+from tilth_engine.data.imagery import Image  # noqa: E402
+from tilth_engine.data.labels import read_labels  # noqa: E402
+from tilth_engine.events import silent  # noqa: E402
+from tilth_engine.jobs import PredictJob, TrainJob  # noqa: E402
+from tilth_engine.predict import predict  # noqa: E402
+from tilth_engine.train import train  # noqa: E402
+
+# More training pixels than this make a forest of gigabytes.
+MAX_PIXELS = 60_000
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -132,8 +138,11 @@ def forest_map(
         codes, _ = rasterise(known, 0, whole)
         values, valid = image.read(whole)
     codes = np.where(valid, codes, 0)
+    picked = np.flatnonzero(codes)
+    if len(picked) > MAX_PIXELS:
+        picked = np.random.default_rng(seed).choice(picked, MAX_PIXELS, replace=False)
     forest = RandomForestClassifier(300, random_state=seed, n_jobs=1)
-    forest.fit(values[:, codes > 0].T, codes[codes > 0])
+    forest.fit(values.reshape(len(values), -1)[:, picked].T, codes.ravel()[picked])
     names = np.full(codes.shape, "", dtype=object)
     wanted = (reference != "") & valid
     by_code = {entry.code: entry.name for entry in known.classes}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -260,13 +261,15 @@ def test_a_process_of_its_own(trained, tmp_path):
     assert len(bad.stderr.splitlines()) == 1
 
 
-def test_a_console_of_another_encoding_is_no_fault(trained):
+def test_a_console_of_another_encoding_is_no_fault():
     """Windows gives a pipe its own code page; JSON lines are UTF-8 all the same."""
-    command = [sys.executable, "-c", "import runpy, sys; sys.argv = sys.argv[1:];"
-               "runpy.run_path(sys.argv[0], run_name='__main__')", str(LAUNCH)]  # fmt: skip
-    environment = {"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0", "PATH": ""}
+    code = (
+        "import runpy, sys; sys.argv = sys.argv[1:]; runpy.run_path(sys.argv[0], None, '__main__')"
+    )
+    command = [sys.executable, "-c", code, str(LAUNCH), *f"{GOOD} --device grün --json".split()]
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
 
-    shown = subprocess.run([*command, "backbones", "--json"], capture_output=True, env=environment)
+    shown = subprocess.run(command, capture_output=True, env=environment)
 
-    assert shown.returncode == 0
-    assert json.loads(shown.stdout.decode("utf-8"))["result"]["backbones"]
+    assert shown.returncode == 2
+    assert "grün" in json.loads(shown.stdout.decode("utf-8"))["message"]

@@ -261,19 +261,15 @@ def test_an_error_of_ours_is_internal_and_leaves_a_log(shared, endless, tmp_path
 
 def test_quit_ends_it_after_the_last_job(fresh):
     client = fresh()
-    client.run("a", DescribeJob())
+    client.run("a", {"kind": "steal"})
     client.send({"request": "quit"})
 
-    assert client.until("result")["id"] == "a"
+    assert client.until("error")["id"] == "a"
     assert client.process.wait(timeout=10) == 0
 
 
-@pytest.mark.parametrize("busy", [False, True])
-def test_it_goes_when_its_input_closes(fresh, endless, busy):
+def test_it_goes_when_its_input_closes(fresh):
     client = fresh()
-    if busy:
-        client.run("run", endless)
-        client.until("metrics")
 
     client.process.stdin.close()
 
@@ -321,3 +317,13 @@ def test_what_libraries_print_never_reaches_the_events(fresh, tmp_path):
     log = (tmp_path / "worker.log").read_bytes()
     for text in (b"a library prints", b"past Python", b"a child prints"):
         assert text in log
+
+
+def test_it_goes_when_its_input_closes_in_the_middle_of_a_job(shared, endless):
+    """The last test, since it ends the worker that the others share."""
+    shared.run("run", endless)
+    shared.until("metrics", name="run")
+
+    shared.process.stdin.close()
+
+    shared.process.wait(timeout=3)

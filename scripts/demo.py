@@ -17,12 +17,13 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Dict, List, Optional
 
-from with_display import display
+from with_display import display, for_qgis
 
 ROOT = Path(__file__).resolve().parent.parent
 SAMPLE = ROOT / "resources" / "sample"
 DEFAULTS = (str(SAMPLE / "image.tif"), str(SAMPLE / "polygons.gpkg"), "class", "demo")
 TIME_LIMIT_SECONDS = int(os.environ.get("TILTH_DEMO_SECONDS", "900"))
+START_LIMIT_SECONDS = 180
 FILES = ("adapter", "map", "report", "picture")
 
 
@@ -53,11 +54,13 @@ def main(arguments: List[str]) -> int:
         log,
     )
     if not summary.is_file():
-        why = f"no result within {TIME_LIMIT_SECONDS} s" if code is None else f"exit code {code}"
+        why = "time limit" if code is None else f"exit code {code}"
         return _fail(f"QGIS ended without a result ({why})", log)
     result = json.loads(summary.read_text(encoding="utf-8"))
     if result.get("error"):
         return _fail(result["error"], log)
+    if code:
+        return _fail(f"QGIS did its work but crashed while it closed (exit code {code})", log)
     missing = [name for name in FILES if not Path(result.get(name) or "nowhere").is_file()]
     if missing:
         return _fail(f"these were not written: {', '.join(missing)}", log)
@@ -79,7 +82,7 @@ def _run_qgis(variables: Dict[str, str], log: Path) -> Optional[int]:
     command = [qgis, "--nologo", "--noversioncheck", "--profiles-path", str(profiles)]
     command += ["--code", str(_start_file(log.parent, Path(variables["TILTH_DEMO_OUT"])))]
     own = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
-    with nullcontext(dict(os.environ)) if own else display() as environ, log.open("wb") as sink:
+    with nullcontext(for_qgis(os.environ)) if own else display() as environ, log.open("wb") as sink:
         process = subprocess.Popen(
             command,
             env={**environ, **variables},
@@ -89,7 +92,7 @@ def _run_qgis(variables: Dict[str, str], log: Path) -> Optional[int]:
             start_new_session=True,
         )
         try:
-            return process.wait(timeout=TIME_LIMIT_SECONDS)
+            return _wait(process, log.parent / "started")
         except subprocess.TimeoutExpired:
             return None
         finally:
@@ -98,11 +101,22 @@ def _run_qgis(variables: Dict[str, str], log: Path) -> Optional[int]:
                 process.wait()
 
 
+def _wait(process: subprocess.Popen[bytes], started: Path) -> int:
+    """The exit code. A QGIS whose Python does not work shows its window and does nothing."""
+    try:
+        return process.wait(timeout=START_LIMIT_SECONDS)
+    except subprocess.TimeoutExpired:
+        if not started.exists():
+            raise
+    return process.wait(timeout=TIME_LIMIT_SECONDS - START_LIMIT_SECONDS)
+
+
 def _start_file(folder: Path, out: Path) -> Path:
     """QGIS runs --code's text without a file's name; this imports the driver as a real module."""
     start = folder / "start.py"
     start.write_text(
         f"""import json, os, sys, traceback
+open({str(folder / "started")!r}, "w").close()
 sys.path.insert(0, {str(ROOT / "scripts")!r})
 try:
     import demo_in_qgis
@@ -142,7 +156,8 @@ def _name(entry: object) -> str:
 
 def _fail(why: str, log: Optional[Path] = None) -> int:
     if log is not None and log.is_file():
-        for line in log.read_text(encoding="utf-8", errors="replace").splitlines()[-30:]:
+        text = log.read_text(encoding="utf-8", errors="replace")
+        for line in text.partition("\nThread ")[0].splitlines()[-30:]:  # not a crash's whole trace
             print(f"  | {line}", file=sys.stderr)
     where = f" (QGIS's log: {log})" if log is not None else ""
     print(f"The demo failed: {why}{where}", file=sys.stderr)

@@ -12,9 +12,16 @@ import subprocess
 import sys
 import tempfile
 from contextlib import contextmanager
-from typing import Dict, Iterator, List
+from typing import Dict, Iterator, List, Mapping
 
 SCREEN = "1600x1000x24"
+
+
+def for_qgis(environ: Mapping[str, str]) -> Dict[str, str]:
+    """Without another Python's traces: the one inside QGIS takes its home from the path's python3,
+    and a pyenv or conda that comes first there leaves it without its modules."""
+    kept = {k: v for k, v in environ.items() if not k.startswith(("PYTHON", "VIRTUAL_ENV"))}
+    return {**kept, "PATH": f"/usr/bin:/bin:{environ.get('PATH', '')}"}
 
 
 @contextmanager
@@ -48,7 +55,7 @@ def display() -> Iterator[Dict[str, str]]:
         if not number:
             raise SystemExit("Xvfb did not start")
         with tempfile.TemporaryDirectory(prefix="tilth-runtime-") as runtime:
-            environ = {**os.environ, "DISPLAY": f":{number}", "QT_QPA_PLATFORM": "xcb"}
+            environ = {**for_qgis(os.environ), "DISPLAY": f":{number}", "QT_QPA_PLATFORM": "xcb"}
             environ.setdefault("XDG_RUNTIME_DIR", runtime)
             yield environ
     finally:

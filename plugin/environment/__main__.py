@@ -67,8 +67,8 @@ def write_command(target: Path, platform: str = sys.platform) -> Path:
         path = python.with_name("tilth")
         words = [shlex.quote(str(word)) for word in (python, "-I", "-X", "utf8", launcher)]
         text = f'#!/bin/sh\nexec {" ".join(words)} "$@"\n'
-    if not path.is_file() or path.read_text(encoding="utf-8") != text:
-        path.write_text(text, encoding="utf-8", newline="")
+    if not path.is_file() or path.read_bytes() != text.encode("utf-8"):
+        path.write_bytes(text.encode("utf-8"))
         path.chmod(0o755)
     return path
 

@@ -44,6 +44,8 @@ def _cuda(torch: Any) -> Dict[str, Any]:
         for index in range(torch.cuda.device_count()):
             if float((torch.ones(8, device=f"cuda:{index}") * 2).sum()) == 16.0:
                 found["devices"].append(torch.cuda.get_device_name(index))
+            else:
+                found["reason"] = "a sum on the card came out wrong"
     except Exception as error:  # the driver's faults have many types; each means "not usable"
         found["reason"] = f"{type(error).__name__}: {error}".splitlines()[0]
     return found

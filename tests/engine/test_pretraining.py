@@ -49,7 +49,7 @@ def test_scenes_follow_their_seed(scripts):
 
 
 def test_every_sensor_sees_finite_reflectance_and_known_classes(scripts):
-    scenes, sensors, covers = scripts("scenes"), scripts("sensors"), scripts("landscape")
+    scenes, sensors, covers = scripts("scenes"), scripts("sensors"), scripts("covers")
     for number, sensor in enumerate(sensors.SENSORS):
         scene = scenes.make_scene(np.random.default_rng(number), sensor, 48)
         assert scene.image.shape == (len(sensor.bands), 48, 48)

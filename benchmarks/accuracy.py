@@ -12,7 +12,7 @@ def main() -> None:
     """Run what is missing of five seeds."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--epochs", type=int, default=15)
+    parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--jobs", type=int, default=2)
     options = parser.parse_args()
     setups = [Setup("forest", "forest"), Setup("tilth", options={"epochs": options.epochs})]

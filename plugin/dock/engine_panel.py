@@ -71,7 +71,7 @@ class EnginePanel(QFrame):
             "Training and mapping run in a Python environment of their own; QGIS's own Python"
             " stays as it is."
         )
-        parts = [words, f"<b>{escape(self.engine.size.capitalize())}.</b>"]
+        parts = [words, f"<b>{escape(_sentence(self.engine.size))}</b>"]
         if self.engine.reason:
             parts.insert(0, escape(_sentence(self.engine.reason)) + "<br>")
         return " ".join(parts)

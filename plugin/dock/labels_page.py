@@ -30,7 +30,7 @@ class LabelsPage(QWidget):
         self.session = session
         self.count: Optional[ClassCount] = None
         self._colours: Dict[str, str] = {}
-        self._plan_warnings: List[str] = []
+        self._engine_warnings: Optional[List[str]] = None
         self.images = ImageList(self)
         self.imagesHolder.addWidget(self.images)
         self.notice = Notice(self, closable=False)
@@ -57,8 +57,13 @@ class LabelsPage(QWidget):
 
     def show_plan(self, plan: Dict[str, Any]) -> None:
         """The engine looked at the labels: its colours and warnings."""
-        self._plan_warnings = [str(text) for text in plan.get("warnings") or []]
+        self._engine_warnings = [str(text) for text in plan.get("warnings") or []]
         self.show_colours(plan.get("classes") or [])
+
+    def show_refusal(self, message: str) -> None:
+        """The engine looked, and can't use what is chosen."""
+        self._engine_warnings = [message]
+        self._show_classes()
 
     def show_colours(self, classes: List[Dict[str, Any]]) -> None:
         """The colours that the classes have on maps."""
@@ -103,7 +108,7 @@ class LabelsPage(QWidget):
         self.watch.selection_changed.connect(self._selection_changed)
         self.watch.counted.connect(self._counted)
         self._outside = Connections()
-        self._outside.add(QgsProject.instance().crsChanged, self._touched)
+        self._outside.add(QgsProject.instance().layersRemoved, self._layers_removed)
 
     def _layer_changed(self, _layer: object = None) -> None:
         layer = self.layerCombo.currentLayer()
@@ -114,6 +119,11 @@ class LabelsPage(QWidget):
         self._colours = {}
         self.watch.set_layer(layer)
         self._selection_changed()
+
+    def _layers_removed(self, _ids: object = None) -> None:
+        """The combo takes another layer then, and does not say so (QGIS 3.22)."""
+        if self.layerCombo.currentLayer() != self.fieldCombo.layer():
+            self._layer_changed()
 
     def _field_changed(self, field: str) -> None:
         self._colours = {}
@@ -135,7 +145,7 @@ class LabelsPage(QWidget):
 
     def _touched(self, *_: object) -> None:
         """Something was chosen: count the classes again, once the user pauses."""
-        self._plan_warnings = []
+        self._engine_warnings = None
         self.count = None
         self._timer.start()
         self._show_classes()
@@ -160,8 +170,9 @@ class LabelsPage(QWidget):
         hint = "" if rows else label_checks.hint(choice, self.count)
         self.classHint.setText(hint)
         self.classHint.setVisible(bool(hint))
-        warnings = label_checks.warnings(choice, self.count)
-        warnings += [text for text in self._plan_warnings if text not in warnings]
+        warnings = self._engine_warnings
+        if warnings is None:
+            warnings = label_checks.warnings(choice, self.count)
         if warnings:
             self.notice.show_text("\n".join(warnings), Qgis.MessageLevel.Warning)
         else:

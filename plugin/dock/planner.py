@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Optional
+from typing import Any, Callable, List, Optional
 
 from qgis.PyQt.QtCore import QObject, QTimer, pyqtSignal
 
@@ -18,6 +18,8 @@ class Planner(QObject):
 
     planned = pyqtSignal(object)
     refused = pyqtSignal(str)
+    incomplete = pyqtSignal(str)
+    """Something has not been chosen yet."""
     looking = pyqtSignal()
 
     def __init__(self, session: Session, make: Callable[[], JobTask], parent: QObject) -> None:
@@ -26,6 +28,7 @@ class Planner(QObject):
         self._make = make
         self._task: Optional[JobTask] = None
         self._wanted = False
+        self._warnings: List[str] = []
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.setInterval(PAUSE_MS)
@@ -56,8 +59,10 @@ class Planner(QObject):
         try:
             task = self._make()
         except TilthError as error:
-            self.refused.emit(str(error))
+            self.incomplete.emit(str(error))
             return
+        self._warnings = []
+        task.noticed.connect(self._noticed)
         task.succeeded.connect(self._succeeded)
         task.failed.connect(self._failed)
         task.ended.connect(self._ended)
@@ -65,9 +70,14 @@ class Planner(QObject):
         self.looking.emit()
         self._session.start(task)
 
+    def _noticed(self, level: str, message: str) -> None:
+        if level == "warning" and message not in self._warnings:
+            self._warnings.append(message)
+
     def _succeeded(self, plan: Any) -> None:
         if self._wanted:
-            self.planned.emit(plan)
+            told = [text for text in plan.get("warnings") or [] if text not in self._warnings]
+            self.planned.emit({**plan, "warnings": self._warnings + told})
 
     def _failed(self, kind: str, message: str, _log: str) -> None:
         if self._wanted and kind != "cancelled":

@@ -7,10 +7,11 @@ import shutil
 import time
 import uuid
 from pathlib import Path
-from typing import Any, Callable, List, Sequence
+from typing import Any, Callable, Dict, List, Sequence
 
 from qgis.core import QgsFeedback
 
+from ..engine.errors import TilthError
 from ..engine.jobs import Extent, PlanJob, PredictJob, TrainJob
 from ..environment.paths import home
 from ..layers import imagery, labels
@@ -24,18 +25,53 @@ _DAYS_KEPT = 7
 CAN_RESUME = ("died", "memory", "internal", "protocol")
 
 
-class TrainTask(JobTask):
+class LabelTask(JobTask):
+    """A job about labels: speaks of the layers that the user knows, not of the files between."""
+
+    names: Dict[str, str] = {}
+
+    def work(self) -> object:
+        """In the thread."""
+        try:
+            result = super().work()
+        except WorkerError as error:
+            raise WorkerError(error.kind, self.readable(error.message), error.log) from error
+        if isinstance(result, dict) and isinstance(result.get("warnings"), list):
+            result["warnings"] = [self.readable(str(text)) for text in result["warnings"]]
+        return result
+
+    def readable(self, message: str) -> str:
+        """The message with layers' names in the place of our own files' paths."""
+        for path, name in sorted(self.names.items(), key=lambda item: -len(item[0])):
+            message = message.replace(path, name)
+        return message
+
+    def _hear(self, event: Dict[str, Any]) -> None:
+        if event["event"] == "notice":
+            event = {**event, "message": self.readable(str(event.get("message") or ""))}
+        super()._hear(event)
+
+
+class TrainTask(LabelTask):
     """A training, in a folder that stays only where the run can go on from it."""
 
-    def __init__(self, pool: WorkerPool, job: TrainJob, steps: Sequence[Step], folder: Path):
+    def __init__(
+        self,
+        pool: WorkerPool,
+        job: TrainJob,
+        steps: Sequence[Step],
+        folder: Path,
+        names: Dict[str, str],
+    ) -> None:
         super().__init__(f"Training {job.name}", pool, job, steps, folder)
         self.folder = folder
+        self.names = names
 
     def work(self) -> object:
         """In the thread."""
         _remove_old(self.folder.parent, self.folder)
-        Path(self.job.out).parent.mkdir(parents=True, exist_ok=True)
         try:
+            _make_folder(Path(self.job.out).parent)
             result = super().work()
         except WorkerError as error:
             if error.kind not in CAN_RESUME or self.isCanceled():
@@ -52,19 +88,23 @@ def training(pool: WorkerPool, choice: LabelChoice, options: TrainJob) -> TrainT
     """In the main thread: the task that trains on what is chosen. Raises TilthError."""
     folder = home() / "runs" / f"{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:6]}"
     job = dataclasses.replace(options, work_folder=str(folder / "checkpoint"))
-    return TrainTask(pool, job, _steps(choice, job), folder)
+    names: Dict[str, str] = {}
+    return TrainTask(pool, job, _steps(choice, job, names), folder, names)
 
 
 def resumed(pool: WorkerPool, task: TrainTask) -> TrainTask:
     """The task that goes on where ``task`` died; its labels are written already."""
     job = dataclasses.replace(task.job, resume=True)
-    return TrainTask(pool, job, (), task.folder)
+    return TrainTask(pool, job, (), task.folder, task.names)
 
 
 def planning(pool: WorkerPool, choice: LabelChoice, options: TrainJob) -> JobTask:
     """In the main thread: the task that looks at a training without running it."""
-    steps = [Step(step.message, _on_inner(step.act)) for step in _steps(choice, options)]
-    return JobTask("Looking at the labels", pool, PlanJob(options), steps)
+    names: Dict[str, str] = {}
+    steps = [Step(step.message, _on_inner(step.act)) for step in _steps(choice, options, names)]
+    task = LabelTask("Looking at the labels", pool, PlanJob(options), steps)
+    task.names = names
+    return task
 
 
 def mapping(
@@ -76,41 +116,49 @@ def mapping(
     return JobTask(f"Mapping with {name}", pool, job, [_image_step(snapshot)])
 
 
-def _steps(choice: LabelChoice, job: TrainJob) -> List[Step]:
+def _steps(choice: LabelChoice, job: TrainJob, names: Dict[str, str]) -> List[Step]:
     choice.check()
     job.stack = choice.stack
     steps = []
     if choice.polygons and choice.layer is not None:
-        steps.append(_label_step(choice))
+        steps.append(_label_step(choice, names))
         job.styles = labels.styles(choice.layer, choice.class_field)
         if choice.area is not None:
-            steps.append(_area_step(choice))
+            steps.append(_area_step(choice, names))
     elif choice.raster is not None:
         steps.append(_raster_step(choice))
     steps.append(_image_step(imagery.snapshot(choice.images)))
     return steps
 
 
-def _label_step(choice: LabelChoice) -> Step:
+def _label_step(choice: LabelChoice, names: Dict[str, str]) -> Step:
     snapshot = labels.snapshot(choice.layer, choice.class_field, choice.only_selected)
+    name = choice.layer.name() if choice.layer is not None else ""
 
     def act(job: TrainJob, folder: Path, feedback: QgsFeedback) -> List[str]:
         written = snapshot.write(folder, feedback)
         job.labels, job.class_field = written.path, written.class_field
+        _remember(names, written.path, name)
         return written.warnings
 
     return Step("Reading the labels", act)
 
 
-def _area_step(choice: LabelChoice) -> Step:
+def _area_step(choice: LabelChoice, names: Dict[str, str]) -> Step:
     snapshot = labels.snapshot(choice.area, stem="labelled_area")
+    name = choice.area.name() if choice.area is not None else ""
 
     def act(job: TrainJob, folder: Path, feedback: QgsFeedback) -> List[str]:
         written = snapshot.write(folder, feedback)
         job.labelled_area = written.path
+        _remember(names, written.path, name)
         return written.warnings
 
     return Step("Reading the labelled area", act)
+
+
+def _remember(names: Dict[str, str], path: str, name: str) -> None:
+    names[path] = names[path.split("|")[0]] = f"“{name}”"
 
 
 def _raster_step(choice: LabelChoice) -> Step:
@@ -136,6 +184,15 @@ def _image_step(snapshot: imagery.ImageSnapshot) -> Step:
 def _on_inner(act: Callable[..., Any]) -> Callable[..., Any]:
     """A plan's steps complete the training that it is about."""
     return lambda job, folder, feedback: act(job.train, folder, feedback)
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise TilthError(
+            f"out: the folder {folder} can't be made ({error.strerror}); save somewhere else"
+        ) from error
 
 
 def _remove_old(parent: Path, mine: Path) -> None:

@@ -105,6 +105,7 @@ class TrainPage(QWidget):
         self.session.described.connect(self._described)
         self.planner.planned.connect(self._planned)
         self.planner.refused.connect(self._refused)
+        self.planner.incomplete.connect(self._show_plan)
         self.planner.looking.connect(lambda: self._show_plan(self.tr("Looking at the labels…")))
 
     def _described(self) -> None:
@@ -121,6 +122,7 @@ class TrainPage(QWidget):
 
     def _refused(self, message: str) -> None:
         self._show_plan(message)
+        self.labels_page.show_refusal(message)
 
     def _show_plan(self, text: str) -> None:
         self.planLabel.setText(text)

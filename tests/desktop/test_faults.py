@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import time
+from pathlib import Path
 from typing import Callable
 
 from conftest import Qgis
@@ -39,10 +40,10 @@ def test_the_worker_goes_when_qgis_is_killed(qgis: Qgis) -> None:
 
 def _alive(pid: int) -> bool:
     try:
-        with open(f"/proc/{pid}/stat", encoding="utf-8") as file:
-            return file.read().rpartition(")")[2].split()[0] != "Z"
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
     except OSError:
         return False
+    return stat.rpartition(")")[2].split()[0] != "Z"
 
 
 def _wait(ready: Callable[[], bool], seconds: float, otherwise: str) -> None:

@@ -39,7 +39,7 @@ def steps() -> Iterator[Wait]:
     train_epochs(dock, 1000)
     yield lambda: "epoch" in dock.train.progressLabel.text() or not dock.train.bar.busy
     report["at_work"] = _state(image, labels)
-    del dock
+    dock = None
     qgis.utils.unloadPlugin("tilth")
     yield 500
     report["unloaded"] = _state(image, labels)

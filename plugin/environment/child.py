@@ -78,7 +78,7 @@ def spawn_options(platform: str = sys.platform) -> Dict[str, Any]:
 def output_of(command: List[str], timeout: float) -> str:
     """A short command's standard output; empty where it is missing, hangs or fails."""
     try:
-        done = subprocess.run(  # nosec B603 - a list of arguments, no shell
+        done = subprocess.run(  # nosec B603 # a list of arguments, no shell
             command,
             env=child_environment(os.environ),
             stdin=subprocess.DEVNULL,

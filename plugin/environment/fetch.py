@@ -24,7 +24,7 @@ def fetch(url: str, path: Path) -> None:
         token = base64.b64encode(credentials.encode("utf-8")).decode("ascii")
         request.add_unredirected_header("Authorization", f"Basic {token}")
     with (
-        urllib.request.urlopen(  # nosec B310 - the scheme was checked above
+        urllib.request.urlopen(  # nosec B310 # the scheme was checked above
             request, timeout=TIMEOUT_SECONDS
         ) as answer,
         path.open("wb") as file,

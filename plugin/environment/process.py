@@ -60,7 +60,7 @@ class Runner:
             log.write(f"\n$ {' '.join(shlex.quote(word) for word in words)}\n")
             log.flush()
             try:
-                child = subprocess.Popen(  # nosec B603 - a list of arguments, no shell
+                child = subprocess.Popen(  # nosec B603 # a list of arguments, no shell
                     words,
                     env={**self.environ, **(environ or {})},
                     cwd=str(self.folder),
@@ -143,7 +143,7 @@ def _end_tree_on_windows(child: subprocess.Popen[bytes]) -> None:
     root = os.environ.get("SYSTEMROOT", r"C:\Windows")
     taskkill = str(Path(root) / "System32" / "taskkill.exe")
     try:
-        subprocess.run(  # nosec B603 - full path, a list of arguments, no shell
+        subprocess.run(  # nosec B603 # full path, a list of arguments, no shell
             [taskkill, "/PID", str(child.pid), "/T", "/F"],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Dict
 
 import pytest
-from conftest import Qgis
+from qgis_window import Qgis
 
 SAID = {
     "no adapter": "No adapter",

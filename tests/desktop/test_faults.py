@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import Callable
 
-from conftest import Qgis
+from qgis_window import Qgis
 
 WORKER_GONE_SECONDS = 3.0
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any, Dict
 
 import pytest
-from conftest import Qgis
 from osgeo import gdal
+from qgis_window import Qgis
 
 # Asserted loosely: test machines are busy. The figures are printed.
 LATEST_MS = 1000

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from conftest import Qgis
+from qgis_window import Qgis
 
 
 def test_nothing_is_left_behind(qgis: Qgis) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 from tilth_engine.errors import TilthError
+from tilth_engine.model.decoders import UNetDecoder
 from tilth_engine.model.methods import Method, stored, trainable_names
 from tilth_engine.model.segmenter import DecoderSettings, build
+from tilth_engine.training.loop import class_weights
 from torch.nn import functional
 
 LENGTHS = [485.0, 560.0, 660.0, 840.0]
@@ -100,3 +102,36 @@ def test_an_unknown_backbone_or_target_is_told():
         build("imaginary", Method(), DecoderSettings(), LENGTHS, 2)
     with pytest.raises(TilthError, match="targets"):
         build("embedded", Method(targets=("norm",)), DecoderSettings(), LENGTHS, 2)
+
+
+def test_loss_weights_bring_back_the_shares_that_were_drawn():
+    drawn, seen = {1: 900, 2: 100}, {1: 50, 2: 50}
+
+    kept = class_weights(drawn, seen, 3, balance=0.0)
+    equal = class_weights(drawn, seen, 3, balance=1.0)
+
+    assert kept[0] / kept[1] == pytest.approx(9)
+    assert equal[0] == pytest.approx(equal[1])
+    assert kept[2] == 0, "a class that is never seen has no weight"
+    assert 50 * kept[0] + 50 * kept[1] == pytest.approx(100), "the mean over seen pixels is 1"
+
+
+def test_the_surroundings_count_half_of_the_spectrum():
+    decoder = UNetDecoder(bands=3, dim=0, classes=4)
+    image = torch.randn(1, 3, 16, 16)
+
+    logits = decoder(image, [])
+
+    expected = decoder.spectrum(image) + decoder.surroundings(image, []) / 2
+    assert torch.equal(logits, expected)
+
+
+def test_the_spectral_branch_sees_single_pixels():
+    decoder = UNetDecoder(bands=3, dim=0, classes=4)
+    image = torch.randn(1, 3, 16, 16)
+    changed = image.clone()
+    changed[..., 5, 6] += 3
+
+    moved = (decoder.spectrum(changed) != decoder.spectrum(image)).any(1)[0]
+
+    assert moved.sum() == 1 and moved[5, 6]

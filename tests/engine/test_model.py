@@ -117,7 +117,7 @@ def test_loss_weights_bring_back_the_shares_that_were_drawn():
 
 
 def test_the_surroundings_count_half_of_the_spectrum():
-    decoder = UNetDecoder(bands=3, dim=0, classes=4)
+    decoder = UNetDecoder(bands=3, dim=0, classes=4).eval()
     image = torch.randn(1, 3, 16, 16)
 
     logits = decoder(image, [])
@@ -127,7 +127,7 @@ def test_the_surroundings_count_half_of_the_spectrum():
 
 
 def test_the_spectral_branch_sees_single_pixels():
-    decoder = UNetDecoder(bands=3, dim=0, classes=4)
+    decoder = UNetDecoder(bands=3, dim=0, classes=4).eval()
     image = torch.randn(1, 3, 16, 16)
     changed = image.clone()
     changed[..., 5, 6] += 3

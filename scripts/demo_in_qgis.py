@@ -1,4 +1,4 @@
-"""The main job, done in QGIS through Tilth's dock: run by ``qgis --code``, see scripts/demo.py.
+"""The main job, done in QGIS through Tilth's dock: imported inside QGIS by scripts/demo.py.
 
 Presses the dock's own buttons: trains on the labels, maps the image, leaves adapter, report, map,
 a picture of the window, and summary.json; then ends QGIS.
@@ -8,15 +8,9 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 import time
 from pathlib import Path
 from typing import Any, Dict, Iterator
-
-import tilth  # the plugin, by the name that QGIS knows it by
-
-# QGIS runs this text without telling where it came from.
-sys.path.insert(0, str(Path(tilth.__file__).resolve().parent / "scripts"))
 
 import in_qgis
 from qgis.core import QgsProject, QgsRasterLayer, QgsVectorLayer

@@ -81,6 +81,7 @@ class TilthDock(QgsDockWidget):
         contents.tabs.currentChanged.connect(contents.pages.setCurrentIndex)
 
     def _connect(self) -> None:
+        self.train.trained.connect(self.library.load)
         self.train.map_wanted.connect(self._map_now)
         self.train.card_wanted.connect(self._show_card)
         self.adapters.map_wanted.connect(self._use)

@@ -24,6 +24,7 @@ from .ui_file import load, make_quiet
 class TrainPage(QWidget):
     """Trains on what the Labels page has chosen."""
 
+    trained = pyqtSignal(str)
     map_wanted = pyqtSignal(str)
     card_wanted = pyqtSignal(str)
 
@@ -160,7 +161,7 @@ class TrainPage(QWidget):
         tint(self.resultFrame, "#3f9d52")
         self.resultFrame.show()
         self._scroll_to(self.resultFrame)
-        self.session.adapters_changed.emit()
+        self.trained.emit(self.result["adapter"])
         self.session.tell(
             self.tr("The adapter “{}” is trained.").format(name), Qgis.MessageLevel.Success
         )

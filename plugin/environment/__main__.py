@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import os
 import shlex
+import subprocess  # nosec B404
 import sys
 from pathlib import Path
 from typing import List, Optional
@@ -13,17 +15,24 @@ from .faults import EnvironmentCancelled, EnvironmentError_
 from .fetch import fetch
 from .paths import FOLDER, environment_folder, python_of
 from .state import read_record, size_text, state
-from .uv import find_or_fetch
+from .uv import find_or_fetch, uv_environment
 
 
 def main(arguments: Optional[List[str]] = None) -> int:
     """Exit code 0, or 2 with one clear line."""
-    parser = argparse.ArgumentParser(prog="python3 -m plugin.environment", description=__doc__)
-    parser.add_argument("verb", choices=["create", "remove", "state", "uv"])
+    given = sys.argv[1:] if arguments is None else arguments
+    if given[:1] == ["uv"]:
+        return _uv(given[1:])
+    parser = argparse.ArgumentParser(
+        prog="python3 -m plugin.environment",
+        description=__doc__,
+        epilog="`uv …` runs uv, fetched where it is missing, with the same settings.",
+    )
+    parser.add_argument("verb", choices=["create", "remove", "state"])
     parser.add_argument("--target", type=Path, default=environment_folder())
     parser.add_argument("--add", type=Path, action="append", default=[], help="further lock files")
     parser.add_argument("--command", action="store_true", help="leave the command tilth in it")
-    options = parser.parse_args(arguments)
+    options = parser.parse_args(given)
     try:
         return _run(options)
     except EnvironmentError_ as error:
@@ -33,11 +42,20 @@ def main(arguments: Optional[List[str]] = None) -> int:
         return 130
 
 
+def _uv(words: List[str]) -> int:
+    try:
+        path = find_or_fetch(fetch, _tell).path
+    except EnvironmentError_ as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    environ = uv_environment(dict(os.environ))
+    command = [path, *words]
+    return subprocess.run(command, env=environ, check=False).returncode  # nosec B603 # no shell
+
+
 def _run(options: argparse.Namespace) -> int:
     target = options.target.absolute()
-    if options.verb == "uv":
-        sys.stdout.write(find_or_fetch(fetch, _tell).path + "\n")
-    elif options.verb == "state":
+    if options.verb == "state":
         found = state(target)
         sys.stdout.write(f"{found.name} {found.reason}".strip() + "\n")
         return 0 if found.name == "ready" else 1

@@ -436,6 +436,15 @@ def test_the_command_on_windows(tmp_path):
     )
 
 
+def test_uv_with_the_same_settings(fake_uv, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", "/poison")
+    monkeypatch.setenv("PIP_INDEX_URL", "https://mirror.example/simple")
+    assert command.main(["uv", "cache", "dir"]) == 0
+    call = fake_uv.calls[-1]
+    assert call["words"] == ["cache", "dir"] and "PYTHONPATH" not in call["environ"]
+    assert call["environ"]["UV_DEFAULT_INDEX"] == "https://mirror.example/simple"
+
+
 def test_the_module_s_own_command(tmp_path, capsys):
     assert command.main(["state", "--target", str(tmp_path / "no")]) == 1
     assert capsys.readouterr().out == "absent\n"

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-CANDIDATES = torch.logspace(-0.7, 1.0, 60)
+CANDIDATES = torch.logspace(-1.3, 1.0, 80)
 MAX_PIXELS = 50_000
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 from tilth_engine.training import checkpoint
 from tilth_engine.training.aim import Aim, cover
 from tilth_engine.training.average import Average, put
-from tilth_engine.training.loop import Loop, Settings, schedule
+from tilth_engine.training.loop import Loop, Settings, better, schedule
 from tilth_engine.training.samples import Samples
 from torch import nn
 
@@ -173,7 +174,9 @@ def test_the_best_weights_are_kept_not_the_last():
 def test_it_stops_when_nothing_gets_better():
     at = loop(epochs=1000)
 
-    at.run(lambda confusion: 0.5, lambda share: None, lambda progress: None)
+    values = itertools.chain([0.9], itertools.repeat(0.5))
+
+    at.run(lambda confusion: next(values), lambda share: None, lambda progress: None)
 
     assert at.progress.epoch == 1 + at.settings.patience
 
@@ -196,3 +199,10 @@ def test_the_rate_warms_up_and_decays():
     assert max(rates) == pytest.approx(1.0, abs=0.02)
     assert rates[-1] == pytest.approx(0.01)
     assert rates[10:] == sorted(rates[10:], reverse=True)
+
+
+def test_scores_that_tie_are_told_apart_by_the_loss():
+    assert better(1.0, 0.2, 1.0, 0.5), "all held-out polygons were right early on"
+    assert not better(1.0, 0.6, 0.999, 0.5)
+    assert better(0.8, 0.9, 0.7, 0.5)
+    assert not better(0.7, 0.1, 0.8, 0.5)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import colorsys
+import itertools
 import re
+from collections.abc import Sequence
 
 # Okabe and Ito's eight without black, then Paul Tol's muted ones that differ from these.
 _PALETTE = (
@@ -34,6 +36,47 @@ def is_colour(text: str) -> bool:
 def hex_colour(red: int, green: int, blue: int) -> str:
     """``#rrggbb`` of three bytes."""
     return f"#{red:02x}{green:02x}{blue:02x}"
+
+
+# What mappers are used to, for names that say what a class is: the first word that is found counts.
+_USUAL = (
+    (("background",), BACKGROUND),
+    (("water", "lake", "river", "sea", "ocean", "reservoir"), "#3b78c2"),
+    (("wetland", "marsh", "bog", "swamp", "mangrove"), "#58a6a6"),
+    (("conifer", "evergreen", "needleleaf"), "#1f5c38"),
+    (("forest", "wood", "tree", "broadleaf", "deciduous"), "#2f8f46"),
+    (("shrub", "scrub", "heath", "bush"), "#9a9a4b"),
+    (("grass", "meadow", "pasture", "herbaceous"), "#a6d06b"),
+    (("crop", "arable", "field", "cultivated", "agri", "farm"), "#e8c95a"),
+    (("urban", "built", "building", "town", "city", "developed", "settlement", "roof"), "#d1495b"),
+    (("road", "asphalt", "paved"), "#6f6f78"),
+    (("bare", "soil", "barren", "rock", "sand", "quarry"), "#b08d6a"),
+    (("snow", "ice", "glacier"), "#dfeff7"),
+    (("burn", "fire"), "#5b2a28"),
+    (("cloud",), "#f4f4f4"),
+    (("shadow",), "#3a3a4a"),
+)
+
+
+def usual(name: str) -> str:
+    """The colour that maps mostly give to a class of this name, or an empty text."""
+    text = name.casefold()
+    for keys, colour in _USUAL:
+        if any(re.search(rf"\b{key}", text) for key in keys):
+            return colour
+    return ""
+
+
+def spread(names: Sequence[str]) -> list[str]:
+    """A colour for each class: the usual one of its name, where no class before has it."""
+    result: list[str] = []
+    others = (palette(position) for position in itertools.count())
+    for name in names:
+        colour = usual(name)
+        while not colour or colour in result:
+            colour = next(others)
+        result.append(colour)
+    return result
 
 
 def palette(position: int) -> str:

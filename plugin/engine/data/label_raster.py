@@ -191,10 +191,11 @@ def _classes(path: str, codes: Sequence[int], styles: Sequence[ClassStyle]) -> l
     names, table = category_names(path), colour_table(path)
     by_value = {style.value.strip(): style for style in styles}
     classes: list[ClassInfo] = []
-    for position, code in enumerate(codes):
+    defaults = colours.spread([names.get(code, str(code)) for code in codes])
+    for code, default in zip(codes, defaults, strict=True):
         style = by_value.get(str(code))
         name = (style.name.strip() if style else "") or names.get(code, str(code))
-        colour = table.get(code) or colours.palette(position)
+        colour = table.get(code) or default
         if style and colours.is_colour(style.colour):
             colour = style.colour.lower()
         if any(entry.name == name for entry in classes):

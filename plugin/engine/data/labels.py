@@ -267,12 +267,13 @@ def _drop_null_classes(layer: VectorLayer, class_field: str, warnings: list[str]
 def _classes(codes: dict[Any, int], styles: Sequence[ClassStyle]) -> list[ClassInfo]:
     by_value = {style.value.strip().casefold(): style for style in styles}
     classes = []
-    for position, (value, code) in enumerate(codes.items()):
+    defaults = colours.spread([str(value) for value in codes])
+    for (value, code), default in zip(codes.items(), defaults, strict=True):
         text = str(value)
         style = by_value.get(text.casefold())
         name = style.name.strip() if style and style.name.strip() else text
         good = style is not None and colours.is_colour(style.colour)
-        colour = style.colour.lower() if style and good else colours.palette(position)
+        colour = style.colour.lower() if style and good else default
         classes.append(ClassInfo(code, name, text, colour))
     count = Counter(entry.name for entry in classes)
     for entry in classes:

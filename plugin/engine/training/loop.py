@@ -24,6 +24,8 @@ from .samples import Chip
 
 IGNORE = -1
 SMOOTHING = 0.1
+# Held-out scores that differ by less say nothing.
+TIE = 0.005
 # Labelled pixels that the spectral branch sees in a step.
 PIXELS = 2048
 
@@ -62,6 +64,7 @@ class Progress:
     epoch: int = 0
     seconds: float = 0.0
     best_score: float = -1.0
+    best_loss: float = math.inf
     best_epoch: int = 0
     history: list[dict[str, float | None]] = field(default_factory=list)
 
@@ -209,8 +212,8 @@ class Loop:
             confusion, loss = self.validate()
         value = score(confusion)
         values["validation_loss"], values["validation_score"] = loss, value
-        if value > self.progress.best_score:
-            self.progress.best_score = value
+        if better(value, loss, self.progress.best_score, self.progress.best_loss):
+            self.progress.best_score, self.progress.best_loss = value, loss
             self.progress.best_epoch = self.progress.epoch + 1
             self.best = {name: tensor.clone() for name, tensor in self.average.values.items()}
 
@@ -246,6 +249,16 @@ class Loop:
         factor = schedule(done, self.settings.warm_up)
         for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
             group["lr"] = rate * factor
+
+
+def better(score: float, loss: float, best_score: float, best_loss: float) -> bool:
+    """Whether an epoch is better than the best so far: by score, and by loss where scores tie.
+
+    A handful of held-out polygons is soon all right, long before the map is.
+    """
+    if abs(score - best_score) <= TIE:
+        return loss < best_loss
+    return score > best_score
 
 
 def schedule(done: float, warm_up: float) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 from pathlib import Path
 from typing import Iterator
@@ -21,6 +22,26 @@ if (ROOT / ".venv" / "bin" / "python").exists():
 from qgis.core import QgsApplication, QgsProject  # noqa: E402
 
 
+_status = [0]
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Remember what came of the run."""
+    _status[0] = int(exitstatus)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Leave with the run's own status, once everything is reported. QGIS's and Qt's objects that
+    Python still holds are destroyed in no particular order at the interpreter's end, which now and
+    then crashes and then says nothing about the tests."""
+    _folder.cleanup()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(_status[0])
+
+
 @pytest.fixture(scope="session", autouse=True)
 def qgis_app() -> Iterator[QgsApplication]:
     """The application, with widgets, providers and the task manager's threads."""
@@ -29,8 +50,6 @@ def qgis_app() -> Iterator[QgsApplication]:
     yield app
     app.taskManager().cancelAll()
     QgsProject.instance().clear()
-    app.exitQgis()
-    _folder.cleanup()
 
 
 @pytest.fixture

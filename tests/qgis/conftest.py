@@ -21,7 +21,6 @@ if (ROOT / ".venv" / "bin" / "python").exists():
 
 from qgis.core import QgsApplication, QgsProject  # noqa: E402
 
-
 _status = [0]
 
 

@@ -6,12 +6,23 @@ import os
 import shutil
 import sys
 import time
-from typing import Any, Iterator
+from typing import Any, Iterator, List
 
 sys.path.insert(0, os.environ["TILTH_TEST_INSIDE"])
 
-from common import Lateness, bar_text, choose, load_sample, picture, report, run, train_epochs
-from in_qgis import Wait, rendered, show_dock, start_plugin
+from common import (
+    FIELD,
+    Lateness,
+    bar_text,
+    choose,
+    load_sample,
+    picture,
+    report,
+    run,
+    train_epochs,
+)
+from in_qgis import Wait, colour_classes, rendered, show_dock, start_plugin
+from osgeo import gdal
 from qgis.core import QgsProject
 from qgis.utils import iface
 
@@ -22,6 +33,7 @@ def steps() -> Iterator[Wait]:
     dock = show_dock(start_plugin())
     image, labels = load_sample()
     yield 500
+    report["colours"] = colour_classes(labels, FIELD)
     choose(dock, image, labels)
     yield 800
     report["uv"] = shutil.which("uv") or ""
@@ -67,8 +79,8 @@ def _train(dock: Any) -> Iterator[Wait]:
     yield lambda: dock.train.planLabel.text().strip(" .…") and not dock.train.planner.busy
     report["plan"] = dock.train.planLabel.text()
     picture(dock, "train-planned")
-    train_epochs(dock, 5)
-    yield lambda: len(dock.train.chart.points()[0]) >= 3 or not dock.train.bar.busy
+    train_epochs(dock, 4)
+    yield lambda: len(dock.train.chart.points()[0]) >= 2 or not dock.train.bar.busy
     picture(dock, "training")
     yield lambda: not dock.train.bar.busy
     page = dock.train
@@ -95,6 +107,7 @@ def _map(dock: Any, image: Any) -> Iterator[Wait]:
         raise RuntimeError(f"the mapping failed: {page.notice.text()}")
     layer = layers[-1]
     report["maps"] = [layer.source() for layer in layers]
+    report["codes_found"] = [_codes(layer.source()) for layer in layers]
     report["renderer"] = layer.renderer().type()
     report["classes"] = [
         {"code": int(entry.value), "name": entry.label, "colour": entry.color.name()}
@@ -104,6 +117,12 @@ def _map(dock: Any, image: Any) -> Iterator[Wait]:
     report["group"] = parent.name()
     report["versions"] = [child.name() for child in parent.children()]
     report["adapter_name"] = dock.map.adapters.current().name
+
+
+def _codes(path: str) -> List[int]:
+    """The codes in a map; it goes with QGIS where it is a temporary file."""
+    data = gdal.Open(path)
+    return sorted(set(data.ReadAsArray().ravel().tolist()))
 
 
 def _pictures(dock: Any) -> Iterator[Wait]:

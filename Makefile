@@ -23,7 +23,7 @@ demo: setup qgis  ## the main job in QGIS on the sample scene, or IMAGE=… LABE
 test: test-engine test-plugin test-desktop  ## every test: engine, headless QGIS, real QGIS window
 
 test-engine: setup  ## the engine, in its own environment
-	.venv/bin/python -m pytest tests/engine tests/test_architecture.py $(PYTEST_ARGS)
+	.venv/bin/python -m pytest tests/engine tests/test_*.py $(PYTEST_ARGS)
 
 test-plugin: setup qgis  ## the plugin, in headless QGIS, and the making of environments
 	.qgis-venv/bin/python -m pytest tests/environment tests/qgis $(PYTEST_ARGS)

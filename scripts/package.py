@@ -38,18 +38,24 @@ def files() -> Iterator[Path]:
                 yield path.relative_to(ROOT)
 
 
-def main() -> int:
-    """Write dist/tilth-VERSION.zip; 1 when it is too large or incomplete."""
+def build(folder: Path) -> Path:
+    """Write tilth-VERSION.zip into ``folder``."""
     metadata = configparser.ConfigParser(interpolation=None)
     metadata.read(ROOT / "metadata.txt", encoding="utf-8")
-    target = ROOT / "dist" / f"tilth-{metadata['general']['version']}.zip"
-    target.parent.mkdir(exist_ok=True)
+    target = folder / f"tilth-{metadata['general']['version']}.zip"
+    folder.mkdir(exist_ok=True)
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
         for path in files():
             entry = zipfile.ZipInfo(f"tilth/{path.as_posix()}", SAME_DATE)
             entry.compress_type = zipfile.ZIP_DEFLATED
             entry.external_attr = 0o644 << 16
             archive.writestr(entry, (ROOT / path).read_bytes())
+    return target
+
+
+def main() -> int:
+    """Write it into dist/; 1 when it is too large."""
+    target = build(ROOT / "dist")
     size = target.stat().st_size
     print(f"{target}  ({size / 1e6:.2f} MB)")
     if size > LIMIT_BYTES:

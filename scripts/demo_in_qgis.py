@@ -80,7 +80,6 @@ class Demo:
             names = ", ".join(field.name() for field in labels.fields())
             raise DemoError(f"{self.labels} has no field {self.field}; it has {names}")
         page.fieldCombo.setField(self.field)
-        in_qgis.colour_classes(labels, self.field)
 
     def _train(self, dock: Any) -> Iterator[in_qgis.Wait]:
         page = dock.train

@@ -11,33 +11,15 @@ import sys
 import time
 import traceback
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, Union
+from typing import Any, Callable, Iterator, Union
 
 import qgis.utils
-from qgis.core import (
-    QgsApplication,
-    QgsCategorizedSymbolRenderer,
-    QgsFillSymbol,
-    QgsProject,
-    QgsRendererCategory,
-)
+from qgis.core import QgsApplication, QgsProject
 from qgis.PyQt.QtCore import Qt, QTimer
 from qgis.utils import iface
 
 Wait = Union[int, Callable[[], Any]]
 POLL_MS = 50
-# By words in the class's name, the first that fits.
-COLOURS = (
-    ("water", "#4c8fc4"),
-    ("conifer", "#1f5b3a"),
-    ("forest", "#3f8f4f"),
-    ("grass", "#a9cf70"),
-    ("crop", "#e3bf56"),
-    ("soil", "#b1835c"),
-    ("built", "#c9534f"),
-    ("urban", "#c9534f"),
-)
-SPARE_COLOURS = ("#8d6cab", "#d98cb3", "#5fb3b3", "#8a8a8a")
 
 
 class TooLongError(Exception):
@@ -90,23 +72,6 @@ def show_dock(plugin: Any, width: int = 400) -> Any:
     plugin.dock.raise_()
     iface.mainWindow().resizeDocks([plugin.dock], [width], Qt.Orientation.Horizontal)
     return plugin.dock
-
-
-def colour_classes(labels: Any, field: str) -> Dict[str, str]:
-    """Give each class of a label layer a colour that people expect, as analysts do; which."""
-    values = sorted(labels.uniqueValues(labels.fields().lookupField(field)), key=str)
-    spare = iter(SPARE_COLOURS * (1 + len(values) // len(SPARE_COLOURS)))
-    colours = {}
-    categories = []
-    for value in values:
-        known = (colour for word, colour in COLOURS if word in str(value).lower())
-        colours[str(value)] = next(known, None) or next(spare)
-        symbol = QgsFillSymbol.createSimple(
-            {"color": colours[str(value)], "outline_color": "#202020", "outline_width": "0.3"}
-        )
-        categories.append(QgsRendererCategory(value, symbol, str(value)))
-    labels.setRenderer(QgsCategorizedSymbolRenderer(field, categories))
-    return colours
 
 
 def rendered() -> bool:

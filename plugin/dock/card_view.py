@@ -7,12 +7,10 @@ from typing import Any, Dict, List
 
 from qgis.PyQt.QtCore import QCoreApplication
 from qgis.PyQt.QtGui import QColor
-from qgis.PyQt.QtWidgets import QApplication
 
 from . import wording
 from .library import Adapter
 from .run_bar import time_text
-from .ui_file import quiet_colour
 
 
 def _tr(text: str) -> str:
@@ -108,5 +106,5 @@ def _table(rows: List[Any]) -> str:
 
 
 def _quiet(text: str) -> str:
-    colour = quiet_colour(QApplication.palette()).name()
-    return f'<span style="color:{colour}">{escape(text)}</span>'
+    # Readable on light and dark ground; QGIS's dark themes do not set the palette.
+    return f'<span style="color:#858585">{escape(text)}</span>'

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any, Optional
 
 from qgis.gui import QgsDockWidget
+from qgis.PyQt.QtCore import Qt
+from qgis.PyQt.QtGui import QIcon
 from qgis.PyQt.QtWidgets import QWidget
 
 from . import icons, settings
@@ -38,6 +40,12 @@ class TilthDock(QgsDockWidget):
         self.train = TrainPage(self.session, self.labels, self.contents)
         self.map = MapPage(self.session, self.library, self.contents)
         self.adapters = AdaptersPage(self.session, self.library, self.contents)
+        self.pages = (
+            (self.labels, "mActionCapturePolygon.svg", self.tr("Labels")),
+            (self.train, "mActionStart.svg", self.tr("Train")),
+            (self.map, "mIconRaster.svg", self.tr("Map")),
+            (self.adapters, "mActionShowPluginManager.svg", self.tr("Adapters")),
+        )
         self._lay_out()
         self.footer = Footer(self.contents, self.session, self.panel)
         self._connect()
@@ -52,7 +60,6 @@ class TilthDock(QgsDockWidget):
 
     def shut_down(self) -> None:
         """Stop everything, and let go of everything outside."""
-        settings.keep("dock/open", not self.isHidden())
         for page in (self.labels, self.train, self.map):
             page.shut_down()
         self.session.shut_down()
@@ -63,6 +70,19 @@ class TilthDock(QgsDockWidget):
         self.session.describe()
         self.labels.images.offer_first()
 
+    def resizeEvent(self, event: Any) -> None:  # noqa: N802 (Qt's name)
+        super().resizeEvent(event)
+        self._fit_tabs()
+
+    def _fit_tabs(self) -> None:
+        """Show the tabs' icons where there is room for them beside the words."""
+        tabs = self.contents.tabs
+        for number, (_page, icon, _title) in enumerate(self.pages):
+            tabs.setTabIcon(number, icons.theme(icon))
+        if tabs.minimumSizeHint().width() > self.width():
+            for number in range(tabs.count()):
+                tabs.setTabIcon(number, QIcon())
+
     def _lay_out(self) -> None:
         contents = self.contents
         contents.panelHolder.setContentsMargins(9, 6, 9, 0)
@@ -70,17 +90,16 @@ class TilthDock(QgsDockWidget):
         contents.tabs.setDocumentMode(True)
         contents.tabs.setExpanding(True)
         contents.tabs.setDrawBase(True)
-        for page, icon, title in (
-            (self.labels, "mActionCapturePolygon.svg", self.tr("Labels")),
-            (self.train, "mActionStart.svg", self.tr("Train")),
-            (self.map, "mIconRaster.svg", self.tr("Map")),
-            (self.adapters, "mActionShowPluginManager.svg", self.tr("Adapters")),
-        ):
+        contents.tabs.setUsesScrollButtons(False)
+        contents.tabs.setElideMode(Qt.TextElideMode.ElideNone)
+        for page, icon, title in self.pages:
             contents.pages.addWidget(page)
             contents.tabs.addTab(icons.theme(icon), title)
         contents.tabs.currentChanged.connect(contents.pages.setCurrentIndex)
 
     def _connect(self) -> None:
+        self.opened.connect(lambda: settings.keep("dock/open", True))
+        self.closed.connect(lambda: settings.keep("dock/open", False))
         self.train.trained.connect(self.library.load)
         self.train.map_wanted.connect(self._map_now)
         self.train.card_wanted.connect(self._show_card)

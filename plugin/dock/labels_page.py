@@ -8,7 +8,8 @@ from qgis.core import Qgis, QgsFieldProxyModel, QgsMapLayerProxyModel, QgsProjec
 from qgis.PyQt.QtCore import QTimer, pyqtSignal
 from qgis.PyQt.QtWidgets import QWidget
 
-from . import class_table, icons, label_checks, settings
+from ..engine.errors import TilthError
+from . import class_table, icons, label_checks, new_layer, settings
 from .choices import LabelChoice
 from .class_scan import ClassCount
 from .connections import Connections
@@ -179,6 +180,15 @@ class LabelsPage(QWidget):
             self.notice.clear()
 
     def _new_layer(self) -> None:
-        layer = self.session.new_label_layer(self.images.layers())
-        if layer is not None:
-            self.layerCombo.setLayer(layer)
+        names = new_layer.ask_classes(self)
+        if names is not None:
+            self.make_layer(names)
+
+    def make_layer(self, names: List[str]) -> None:
+        """Make a label layer for these classes, and choose it."""
+        try:
+            layer = new_layer.make(self.session.iface, names, self.images.layers())
+        except TilthError as error:
+            self.session.tell(str(error), Qgis.MessageLevel.Warning)
+            return
+        self.layerCombo.setLayer(layer)

@@ -28,6 +28,7 @@ class Planner(QObject):
         self._make = make
         self._task: Optional[JobTask] = None
         self._wanted = False
+        self._stale = True
         self._warnings: List[str] = []
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
@@ -41,8 +42,13 @@ class Planner(QObject):
 
     def ask(self) -> None:
         """Something was chosen: plan again, once the user pauses."""
-        self._wanted = False
+        self._wanted, self._stale = False, True
         self._timer.start()
+
+    def ask_if_stale(self) -> None:
+        """Plan, unless that was done for what is chosen."""
+        if self._stale and not self.busy:
+            self.ask()
 
     def stop(self) -> None:
         """No plan is wanted now. One that is being made ends by itself: it takes a moment only,
@@ -76,11 +82,13 @@ class Planner(QObject):
 
     def _succeeded(self, plan: Any) -> None:
         if self._wanted:
+            self._stale = False
             told = [text for text in plan.get("warnings") or [] if text not in self._warnings]
             self.planned.emit({**plan, "warnings": self._warnings + told})
 
     def _failed(self, kind: str, message: str, _log: str) -> None:
         if self._wanted and kind != "cancelled":
+            self._stale = False
             self.refused.emit(message)
 
     def _ended(self) -> None:

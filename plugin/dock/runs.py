@@ -7,14 +7,14 @@ import shutil
 import time
 import uuid
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Sequence
+from typing import Any, Callable, Dict, List, Optional, Sequence
 
-from qgis.core import QgsFeedback
+from qgis.core import QgsCoordinateReferenceSystem, QgsFeedback, QgsRectangle
 
 from ..engine.errors import TilthError
 from ..engine.jobs import Extent, PlanJob, PredictJob, TrainJob
 from ..environment.paths import home
-from ..layers import imagery, labels
+from ..layers import extents, imagery, labels
 from ..tasks.job import JobTask, Step
 from ..worker.faults import WorkerError
 from ..worker.pool import WorkerPool
@@ -119,39 +119,53 @@ def mapping(
 def _steps(choice: LabelChoice, job: TrainJob, names: Dict[str, str]) -> List[Step]:
     choice.check()
     job.stack = choice.stack
-    steps = []
+    steps: List[Step] = []
+    drawn: List[labels.LabelSnapshot] = []
     if choice.polygons and choice.layer is not None:
-        steps.append(_label_step(choice, names))
-        job.styles = labels.styles(choice.layer, choice.class_field)
+        layer, field = choice.layer, choice.class_field
+        drawn.append(labels.snapshot(layer, field, choice.only_selected))
+        steps.append(_label_step(drawn[0], names))
+        job.styles = labels.styles(layer, field)
         if choice.area is not None:
-            steps.append(_area_step(choice, names))
+            drawn.append(labels.snapshot(choice.area, stem="labelled_area"))
+            steps.append(_area_step(drawn[1], names))
     elif choice.raster is not None:
         steps.append(_raster_step(choice))
-    steps.append(_image_step(imagery.snapshot(choice.images)))
+    reach = _reach(drawn) if len(choice.images) == 1 else None
+    steps.append(_image_step(imagery.snapshot(choice.images, reach)))
     return steps
 
 
-def _label_step(choice: LabelChoice, names: Dict[str, str]) -> Step:
-    snapshot = labels.snapshot(choice.layer, choice.class_field, choice.only_selected)
-    name = choice.layer.name() if choice.layer is not None else ""
+def _reach(drawn: List[labels.LabelSnapshot]) -> Optional[Extent]:
+    """Where the labels are, with room around: as much of an image as has to be read where it is
+    read through QGIS, such as one from a server, which may have no end."""
+    found = [snapshot.extent for snapshot in drawn if snapshot.extent is not None]
+    if not found:
+        return None
+    crs = QgsCoordinateReferenceSystem(found[0].crs)
+    box = QgsRectangle()
+    for extent in found:
+        own = QgsCoordinateReferenceSystem(extent.crs)
+        box.combineExtentWith(extents.to_crs(extents.rectangle_of(extent), own, crs))
+    box.grow(0.2 * max(box.width(), box.height()))
+    return Extent(box.xMinimum(), box.yMinimum(), box.xMaximum(), box.yMaximum(), crs=found[0].crs)
 
+
+def _label_step(snapshot: labels.LabelSnapshot, names: Dict[str, str]) -> Step:
     def act(job: TrainJob, folder: Path, feedback: QgsFeedback) -> List[str]:
         written = snapshot.write(folder, feedback)
         job.labels, job.class_field = written.path, written.class_field
-        _remember(names, written.path, name)
+        _remember(names, written.path, snapshot.name)
         return written.warnings
 
     return Step("Reading the labels", act)
 
 
-def _area_step(choice: LabelChoice, names: Dict[str, str]) -> Step:
-    snapshot = labels.snapshot(choice.area, stem="labelled_area")
-    name = choice.area.name() if choice.area is not None else ""
-
+def _area_step(snapshot: labels.LabelSnapshot, names: Dict[str, str]) -> Step:
     def act(job: TrainJob, folder: Path, feedback: QgsFeedback) -> List[str]:
         written = snapshot.write(folder, feedback)
         job.labelled_area = written.path
-        _remember(names, written.path, name)
+        _remember(names, written.path, snapshot.name)
         return written.warnings
 
     return Step("Reading the labelled area", act)

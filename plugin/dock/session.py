@@ -5,13 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Tuple
 
-from qgis.core import Qgis, QgsProject, QgsRasterLayer, QgsVectorLayer
+from qgis.core import Qgis
 from qgis.PyQt.QtCore import QObject, QTimer, pyqtSignal
 
-from ..engine.errors import TilthError
 from ..engine.jobs import DescribeJob
 from ..environment.paths import home
-from ..layers import labels
 from ..tasks import registry
 from ..tasks.base import BaseTask
 from ..tasks.job import JobTask
@@ -98,21 +96,6 @@ class Session(QObject):
         notice.show_text(message, Qgis.MessageLevel.Warning, action, self.engine.install)
         self.tell(message, Qgis.MessageLevel.Warning)
         return False
-
-    def new_label_layer(self, images: List[QgsRasterLayer]) -> Optional[QgsVectorLayer]:
-        """A new, empty label layer in the image's CRS, in the project and in edit mode."""
-        project = QgsProject.instance()
-        crs = images[0].crs() if images and images[0].crs().isValid() else project.crs()
-        try:
-            layer = labels.new_label_layer("", crs, [])
-        except TilthError as error:
-            self.tell(str(error), Qgis.MessageLevel.Warning)
-            return None
-        project.addMapLayer(layer)
-        self.iface.setActiveLayer(layer)
-        layer.startEditing()
-        self.iface.actionAddFeature().trigger()
-        return layer
 
     def shut_down(self) -> None:
         """Stop every task and every worker."""

@@ -220,7 +220,8 @@ def _card_line(card: Dict[str, Any]) -> str:
         parts.append(f"{count / 1e6:.3g} M parameters")
     licence, url = str(card.get("licence") or ""), str(card.get("licence_url") or "")
     if licence:
-        parts.append(f'<a href="{url}">{licence}</a>' if url else licence)
+        link = f'<a href="{url}" style="color:#3f87cf">{licence}</a>'
+        parts.append(link if url else licence)
     return " · ".join(parts)
 
 

@@ -83,7 +83,8 @@ class TrainPage(QWidget):
 
     def showEvent(self, event: Any) -> None:  # noqa: N802 (Qt's name)
         super().showEvent(event)
-        self.choices_changed()
+        if not self.bar.busy:
+            self.planner.ask_if_stale()
 
     def _set_looks(self) -> None:
         make_quiet(self.planLabel)

@@ -52,6 +52,10 @@ def _check_installation(report: Dict[str, Any]) -> None:
     assert report["state_before"] == "absent"
     assert report["panel_shown"]
     assert "GB to download" in report["size_said"]
+    for page, bar in report["refused"]:
+        assert "not installed" in page
+        assert "GB" in page
+        assert bar == page
     assert report["progress_said"]
     assert report["state_after"] == "ready"
 

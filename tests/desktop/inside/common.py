@@ -13,8 +13,16 @@ ROOT = Path(__file__).resolve().parents[3]
 sys.path.insert(0, str(ROOT / "scripts"))
 
 import in_qgis  # noqa: E402
-from qgis.core import QgsProject, QgsRasterLayer, QgsVectorLayer  # noqa: E402
+from qgis.core import (  # noqa: E402
+    QgsCategorizedSymbolRenderer,
+    QgsFillSymbol,
+    QgsProject,
+    QgsRasterLayer,
+    QgsRendererCategory,
+    QgsVectorLayer,
+)
 from qgis.PyQt.QtCore import Qt, QTimer  # noqa: E402
+from qgis.PyQt.QtGui import QColor  # noqa: E402
 from qgis.utils import iface  # noqa: E402
 
 SCENE = Path(os.environ["TILTH_TEST_SCENE"])
@@ -64,6 +72,18 @@ def choose(dock: Any, image: Any, labels: Any, field: str = FIELD) -> None:
     dock.labels.images.set_layers([image] if image is not None else [])
     dock.labels.layerCombo.setLayer(labels)
     dock.labels.fieldCombo.setField(field)
+
+
+def colour_classes(labels: Any, field: str = FIELD) -> Dict[str, str]:
+    """Style the label layer by its classes, as analysts do; which colours."""
+    values = sorted(labels.uniqueValues(labels.fields().lookupField(field)))
+    colours = {value: QColor.fromHsv(40 * i, 150, 200).name() for i, value in enumerate(values)}
+    categories = [
+        QgsRendererCategory(value, QgsFillSymbol.createSimple({"color": colour}), value)
+        for value, colour in colours.items()
+    ]
+    labels.setRenderer(QgsCategorizedSymbolRenderer(field, categories))
+    return colours
 
 
 def train_epochs(dock: Any, epochs: int) -> None:

@@ -11,17 +11,17 @@ from typing import Any, Iterator, List
 sys.path.insert(0, os.environ["TILTH_TEST_INSIDE"])
 
 from common import (
-    FIELD,
     Lateness,
     bar_text,
     choose,
+    colour_classes,
     load_sample,
     picture,
     report,
     run,
     train_epochs,
 )
-from in_qgis import Wait, colour_classes, rendered, show_dock, start_plugin
+from in_qgis import Wait, rendered, show_dock, start_plugin
 from osgeo import gdal
 from qgis.core import QgsProject
 from qgis.utils import iface
@@ -33,7 +33,7 @@ def steps() -> Iterator[Wait]:
     dock = show_dock(start_plugin())
     image, labels = load_sample()
     yield 500
-    report["colours"] = colour_classes(labels, FIELD)
+    report["colours"] = colour_classes(labels)
     choose(dock, image, labels)
     yield 800
     report["uv"] = shutil.which("uv") or ""
@@ -57,6 +57,10 @@ def _install(dock: Any) -> Iterator[Wait]:
     picture(dock, "engine-missing")
     report["size_said"] = dock.panel.text.text()
     report["panel_shown"] = dock.panel.isVisible()
+    for page in (dock.train, dock.map):
+        page.runButton.click()
+        yield 200
+        report.setdefault("refused", []).append([page.notice.text(), bar_text()])
     if os.environ.get("TILTH_PYTHON"):
         yield lambda: dock.session.description
         return

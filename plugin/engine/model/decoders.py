@@ -35,9 +35,8 @@ class UNetDecoder(nn.Module):
     random forest sees, and as hard to mislead. The other is a slim U-Net (layout after Ronneberger
     et al. 2015, arXiv 1505.04597) whose encoder sees the image at full, half and quarter
     resolution, so that single pixels stay sharp; the backbone's tokens of several depths are added
-    at a quarter, at first with weight zero, so that it begins as a plain U-Net and takes from the
-    backbone what helps. The spectrum's logits count twice: where another region looks different,
-    it is the surroundings that mislead (docs/method.md).
+    at a quarter. The spectrum's logits count twice: where another region looks different, it is
+    the surroundings that mislead (docs/method.md).
     """
 
     depths = 2
@@ -58,7 +57,6 @@ class UNetDecoder(nn.Module):
             nn.Sequential(ChannelNorm(dim), nn.Conv2d(dim, 4 * w, 1))
             for _ in range(self.depths if dim else 0)
         )
-        self.gate = nn.Parameter(torch.zeros(4 * w, 1, 1))
         self.bottom = ConvBlock(4 * w, 4 * w)
         self.up_half = ConvBlock(6 * w, 2 * w)
         self.up_full = ConvBlock(3 * w, w)
@@ -75,7 +73,7 @@ class UNetDecoder(nn.Module):
         half = self.at_half(F.avg_pool2d(full, 2))
         quarter = self.at_quarter(F.avg_pool2d(half, 2))
         for project, tokens in zip(self.tokens, maps, strict=False):
-            quarter = quarter + self.gate * resize_to(project(tokens), quarter)
+            quarter = quarter + resize_to(project(tokens), quarter)
         x = self.bottom(self.drop(quarter))
         x = self.up_half(torch.cat([resize_to(x, half), half], 1))
         x = self.up_full(torch.cat([resize_to(x, full), full], 1))

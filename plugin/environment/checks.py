@@ -5,17 +5,14 @@ from __future__ import annotations
 import shutil
 import sys
 from pathlib import Path
-from typing import Optional
 
 from .faults import EnvironmentError_
-from .state import gigabytes_needed
 
 LONGEST_INSIDE = 150  # of the files that PyTorch installs (measured: 126), and room for more
 
 
-def check_room(target: Path, needed: Optional[float] = None) -> None:
+def check_room(target: Path, needed: float) -> None:
     """Say so before hours of downloading where the disk is too full."""
-    needed = gigabytes_needed() if needed is None else needed
     folder = target
     while not folder.exists():
         folder = folder.parent

@@ -20,11 +20,12 @@ from .paths import FOLDER, REQUIREMENTS, environment_folder, home, lock_file, lo
 from .process import Runner
 from .progress import Installation, Progress, Stage
 from .requirements import package_names, split_lock, without_hashes
-from .state import RECORD, lock_sha256, read_record, state, write_record
+from .state import RECORD, gigabytes_needed, lock_sha256, read_record, state, write_record
 from .torch_build import PYTORCH_INDEX, Build, Choice, choose, find_gpus
 from .uv import Fetch, Uv, find_or_fetch, platform_key, uv_environment
 
 PYTHONS = ">=3.10,<3.15"
+GIGABYTES_TO_UPDATE = 2.0
 MODULES = (
     "numpy", "torch", "torchvision", "timm", "peft", "safetensors",
     "rasterio", "pyogrio", "shapely", "sklearn",
@@ -117,9 +118,9 @@ class _Maker:
         started = time.monotonic()
         refuse_others(self.target)
         platform_key()  # says so where PyTorch can't run
-        check_room(self.target)
-        check_path_length(self.target)
         fresh = read_record(self.target) is None or not python_of(self.target).is_file()
+        check_room(self.target, gigabytes_needed() if fresh else GIGABYTES_TO_UPDATE)
+        check_path_length(self.target)
         try:
             uv = self.find_uv()
             self._check_cancelled()

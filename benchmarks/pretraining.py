@@ -17,9 +17,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--epochs", type=int, default=4)
+    parser.add_argument("--scenes", default="", help="a part of the name; default: all")
     parser.add_argument("--jobs", type=int, default=2)
     options = parser.parse_args()
-    scenes = list(all_scenes())
+    scenes = [scene for scene in all_scenes() if options.scenes in scene.name]
     for scene in scenes:
         del scene.rounds[1:]  # one round a scene: the seeds already repeat it
     setups = [

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import List, Optional
 
 from qgis.core import QgsMapLayer, QgsMapLayerType, QgsProject, QgsProviderRegistry, QgsRasterLayer
-from qgis.PyQt.QtCore import QSize, Qt, pyqtSignal
+from qgis.PyQt.QtCore import QSize, Qt, QTimer, pyqtSignal
 from qgis.PyQt.QtWidgets import QFileDialog, QListWidgetItem, QMenu, QWidget
 
 from . import icons, settings
@@ -17,10 +17,13 @@ ROLE = Qt.ItemDataRole.UserRole
 
 
 def is_image(layer: Optional[QgsMapLayer]) -> bool:
-    """Whether a layer can be worked on: a raster that is there, and no base map."""
-    if layer is None or layer.type() != QgsMapLayerType.RasterLayer or not layer.isValid():
-        return False
-    return layer.providerType() != "wms"
+    """Whether a layer can be worked on: a raster that is there."""
+    return layer is not None and layer.type() == QgsMapLayerType.RasterLayer and layer.isValid()
+
+
+def is_likely(layer: QgsMapLayer) -> bool:
+    """Whether a layer is more likely the image than a base map from a server."""
+    return is_image(layer) and layer.providerType() == "gdal"
 
 
 class ImageList(QWidget):
@@ -79,7 +82,7 @@ class ImageList(QWidget):
         """Until the user chose, the project's first image is chosen, as in QGIS's own tools."""
         if self._touched or self.list.count():
             return
-        images = [layer for layer in _tree_layers() if is_image(layer)]
+        images = [layer for layer in _tree_layers() if is_likely(layer)]
         if images:
             self._append(images[0])
             self._refresh()
@@ -90,7 +93,8 @@ class ImageList(QWidget):
         self._outside.clear()
 
     def _offer_first(self, _layers: object = None) -> None:
-        self.offer_first()
+        # The layers are in the layer tree only after this signal.
+        QTimer.singleShot(0, self.offer_first)
 
     def _append(self, layer: QgsRasterLayer) -> None:
         item = QListWidgetItem(icons.theme("mIconRaster.svg"), layer.name())

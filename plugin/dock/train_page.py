@@ -185,6 +185,7 @@ class TrainPage(QWidget):
         self.session.tell(message, level)
 
     def _say(self, message: str, level: Any) -> None:
+        self.planLabel.hide()
         self.notice.show_text(message, level)
         self.session.tell(message, level)
 

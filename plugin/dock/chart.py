@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Dict, List, Optional, Tuple
 
 from qgis.PyQt.QtCore import QPointF, QRectF, QSize, Qt
-from qgis.PyQt.QtGui import QColor, QPainter, QPalette, QPen, QPolygonF
+from qgis.PyQt.QtGui import QColor, QPainter, QPalette, QPen, QPolygonF, QTextOption
 from qgis.PyQt.QtWidgets import QSizePolicy, QWidget
 
 LOSS = QColor("#d95f02")
@@ -77,15 +77,15 @@ class LearningChart(QWidget):
     def _draw_empty(self, painter: QPainter) -> None:
         painter.setPen(self._ink(120))
         painter.drawText(
-            self.rect().adjusted(12, 0, -12, 0),
-            int(Qt.AlignmentFlag.AlignCenter | Qt.TextFlag.TextWordWrap),
+            QRectF(self.rect().adjusted(12, 0, -12, 0)),
             self.tr("The loss and the score on held-out labels appear here, epoch by epoch."),
+            QTextOption(Qt.AlignmentFlag.AlignCenter),
         )
 
     def _draw_axes(self, painter: QPainter, area: QRectF) -> None:
         top, height = self._top(), painter.fontMetrics().height()
-        left = int(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
-        right = int(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
+        left = _aligned(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+        right = _aligned(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
         for step in range(5):
             share = step / 4
             y = area.bottom() - share * area.height()
@@ -94,14 +94,15 @@ class LearningChart(QWidget):
             if step % 2 == 0:
                 painter.setPen(self._ink(170))
                 box = QRectF(0, y - height / 2, area.left() - 5, height)
-                painter.drawText(box, left, _short(top * share))
+                painter.drawText(box, _short(top * share), left)
                 box = QRectF(area.right() + 5, y - height / 2, 28, height)
-                painter.drawText(box, right, f"{share:.1f}")
+                painter.drawText(box, f"{share:.1f}", right)
         painter.setPen(self._ink(170))
         below = QRectF(area.left(), area.bottom() + 3, area.width(), height)
-        painter.drawText(below, int(Qt.AlignmentFlag.AlignLeft), "1")
-        painter.drawText(below, int(Qt.AlignmentFlag.AlignHCenter), self.tr("epoch"))
-        painter.drawText(below, int(Qt.AlignmentFlag.AlignRight), str(self._last_epoch()))
+        painter.drawText(below, "1", _aligned(Qt.AlignmentFlag.AlignLeft))
+        painter.drawText(below, self.tr("epoch"), _aligned(Qt.AlignmentFlag.AlignHCenter))
+        last = str(self._last_epoch())
+        painter.drawText(below, last, _aligned(Qt.AlignmentFlag.AlignRight))
 
     def _draw_line(
         self, painter: QPainter, area: QRectF, points: Points, top: float, colour: QColor
@@ -134,6 +135,12 @@ class LearningChart(QWidget):
             painter.setPen(self._ink(220))
             words = f"{text} {points[-1][1]:.2f}"
             painter.drawText(QPointF(x + 17, y + metrics.ascent() / 2 - 1), words)
+
+
+def _aligned(alignment: Any) -> QTextOption:
+    option = QTextOption(alignment)
+    option.setWrapMode(QTextOption.WrapMode.NoWrap)
+    return option
 
 
 def _round_up(value: float) -> float:

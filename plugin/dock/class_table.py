@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import List, Sequence
+from typing import Any, List, Sequence
 
 from qgis.PyQt.QtCore import QSize, Qt
 from qgis.PyQt.QtWidgets import QHeaderView, QTableWidget, QTableWidgetItem
@@ -33,7 +33,7 @@ def prepare(table: QTableWidget, headers: Sequence[str]) -> None:
         header.setSectionResizeMode(column, QHeaderView.ResizeMode.ResizeToContents)
     header.setHighlightSections(False)
     first = table.horizontalHeaderItem(0)
-    first.setTextAlignment(int(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter))
+    first.setTextAlignment(_value(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter))
     table.verticalHeader().hide()
     table.verticalHeader().setDefaultSectionSize(table.fontMetrics().height() + 8)
     table.setIconSize(QSize(14, 14))
@@ -49,10 +49,17 @@ def fill(table: QTableWidget, rows: List[ClassRow]) -> None:
         name = QTableWidgetItem(icons.swatch(row.colour), row.name)
         name.setToolTip(row.tip or row.name)
         polygons = QTableWidgetItem(row.polygons)
-        polygons.setTextAlignment(int(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter))
+        polygons.setTextAlignment(
+            _value(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+        )
         table.setItem(number, 0, name)
         table.setItem(number, 1, polygons)
     shown = min(MOST_ROWS, len(rows))
     height = table.horizontalHeader().sizeHint().height() + 2 * table.frameWidth()
     table.setFixedHeight(height + shown * table.verticalHeader().defaultSectionSize() + 1)
     table.setVisible(bool(rows))
+
+
+def _value(alignment: Any) -> int:
+    """The number of an alignment, in PyQt5 and in PyQt6."""
+    return int(getattr(alignment, "value", alignment))

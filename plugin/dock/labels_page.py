@@ -82,13 +82,13 @@ class LabelsPage(QWidget):
 
     def _set_up_inputs(self) -> None:
         polygons = QgsMapLayerProxyModel.Filter.PolygonLayer
-        self.layerCombo.setFilters(QgsMapLayerProxyModel.Filters(polygons))
-        self.areaCombo.setFilters(QgsMapLayerProxyModel.Filters(polygons))
+        self.layerCombo.setFilters(polygons)
+        self.areaCombo.setFilters(polygons)
         self.areaCombo.setAllowEmptyLayer(True, self.tr("none"))
         self.areaCombo.setLayer(None)
         raster = QgsMapLayerProxyModel.Filter.RasterLayer
-        self.rasterCombo.setFilters(QgsMapLayerProxyModel.Filters(raster))
-        self.fieldCombo.setFilters(QgsFieldProxyModel.Filters(QgsFieldProxyModel.Filter.AllTypes))
+        self.rasterCombo.setFilters(raster)
+        self.fieldCombo.setFilters(QgsFieldProxyModel.Filter.AllTypes)
         self.newLayerButton.setIcon(icons.theme("mActionNewVectorLayer.svg"))
         self.newLayerButton.setToolTip(self.tr("New label layer…"))
         self._timer = QTimer(self)

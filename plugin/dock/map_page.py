@@ -92,7 +92,7 @@ class MapPage(QWidget):
 
     def _set_up_inputs(self) -> None:
         raster = QgsMapLayerProxyModel.Filter.RasterLayer
-        self.imageCombo.setFilters(QgsMapLayerProxyModel.Filters(raster))
+        self.imageCombo.setFilters(raster)
         self.fileWidget.setStorageMode(QgsFileWidget.StorageMode.SaveFile)
         self.fileWidget.setFilter("GeoTIFF (*.tif *.tiff)")
         self.fileWidget.setDialogTitle(self.tr("Save the map"))

@@ -1,0 +1,163 @@
+"""The dock without a window manager: builds, follows the project, checks, lets go."""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Iterator, List
+
+import pytest
+from qgis.core import (
+    QgsApplication,
+    QgsFeature,
+    QgsGeometry,
+    QgsProject,
+    QgsVectorLayer,
+)
+from qgis.gui import QgsMapCanvas, QgsMessageBar
+from qgis.PyQt.QtCore import QElapsedTimer, QEventLoop
+from qgis.PyQt.QtWidgets import QMainWindow
+from tilth.plugin.dock import chart, class_table, label_checks, train_options
+from tilth.plugin.dock.class_scan import ClassCount
+from tilth.plugin.dock.dock_widget import MAP, TRAIN, TilthDock
+
+
+class Iface:
+    """As much of QGIS's interface as the dock uses."""
+
+    def __init__(self) -> None:
+        self.window = QMainWindow()
+        self.canvas = QgsMapCanvas(self.window)
+        self.bar = QgsMessageBar(self.window)
+
+    def mapCanvas(self) -> QgsMapCanvas:  # noqa: N802 (QGIS's name)
+        return self.canvas
+
+    def messageBar(self) -> QgsMessageBar:  # noqa: N802 (QGIS's name)
+        return self.bar
+
+
+@pytest.fixture
+def dock(project: QgsProject, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    monkeypatch.setenv("TILTH_HOME", str(tmp_path))
+    monkeypatch.delenv("TILTH_PYTHON", raising=False)
+    iface = Iface()
+    made = TilthDock(iface, iface.window)
+    iface.window.show()
+    made.show()
+    yield made
+    made.shut_down()
+    made.setParent(None)
+    made.deleteLater()
+    _wait(lambda: False, 50)
+
+
+def _wait(ready: Callable[[], bool], milliseconds: int = 5000) -> bool:
+    clock = QElapsedTimer()
+    clock.start()
+    while not ready() and clock.elapsed() < milliseconds:
+        QgsApplication.processEvents(QEventLoop.ProcessEventsFlag.AllEvents, 20)
+    return ready()
+
+
+def _labels(classes: List[Any], name: str = "labels") -> QgsVectorLayer:
+    layer = QgsVectorLayer(
+        "Polygon?crs=EPSG:32632&field=id:integer&field=klass:string", name, "memory"
+    )
+    for number, value in enumerate(classes):
+        feature = QgsFeature(layer.fields())
+        x = 500000 + 100 * number
+        feature.setGeometry(QgsGeometry.fromWkt(f"POLYGON(({x} 0,{x + 9} 0,{x + 9} 9,{x} 0))"))
+        feature.setAttributes([number, value])
+        layer.dataProvider().addFeature(feature)
+    layer.updateExtents()
+    QgsProject.instance().addMapLayer(layer)
+    return layer
+
+
+def test_says_that_there_is_no_engine_and_its_size(dock: Any) -> None:
+    assert dock.panel.isVisible()
+    assert "GB" in dock.panel.text.text()
+    for page in (TRAIN, MAP):
+        dock.show_page(page)
+    dock.train.runButton.click()
+    assert "not installed" in dock.train.notice.text()
+    assert _wait(lambda: dock.session.iface.bar.currentItem() is not None)
+    assert "not installed" in dock.session.iface.bar.currentItem().text()
+
+
+def test_counts_the_classes_and_warns(dock: Any) -> None:
+    layer = _labels(["a", "a", "b", None])
+    dock.labels.layerCombo.setLayer(layer)
+    assert dock.labels.fieldCombo.currentField() == "klass"
+    assert _wait(lambda: dock.labels.count is not None)
+    assert dock.labels.count.polygons == {"a": 2, "b": 1}
+    assert dock.labels.classTable.rowCount() == 2
+    assert "Only one polygon" in dock.labels.notice.text()
+    assert "without a class" in dock.labels.notice.text()
+
+
+def test_counts_again_after_an_edit_that_is_not_saved(dock: Any) -> None:
+    layer = _labels(["a", "a", "b", "b"])
+    dock.labels.layerCombo.setLayer(layer)
+    assert _wait(lambda: dock.labels.count is not None)
+    layer.startEditing()
+    layer.changeAttributeValue(1, 1, "c")
+    assert _wait(lambda: dock.labels.count is not None and "c" in dock.labels.count.polygons)
+    layer.rollBack()
+    assert _wait(lambda: dock.labels.count is not None and "c" not in dock.labels.count.polygons)
+
+
+def test_offers_the_selection(dock: Any) -> None:
+    layer = _labels(["a", "a", "b", "b"])
+    dock.labels.layerCombo.setLayer(layer)
+    assert not dock.labels.selectedCheck.isEnabled()
+    layer.selectByIds([1, 3])
+    assert dock.labels.selectedCheck.isEnabled()
+    assert "(2)" in dock.labels.selectedCheck.text()
+    dock.labels.selectedCheck.setChecked(True)
+    assert _wait(lambda: dock.labels.count is not None and dock.labels.count.total == 2)
+    assert dock.labels.choice().only_selected
+    layer.removeSelection()
+    assert not dock.labels.choice().only_selected
+
+
+def test_layers_that_go_are_forgotten(dock: Any, project: QgsProject) -> None:
+    first, second = _labels(["a", "b"], "first"), _labels(["c", "d"], "second")
+    dock.labels.layerCombo.setLayer(first)
+    project.removeMapLayer(first.id())
+    assert dock.labels.choice().layer == second
+    assert dock.labels.choice().class_field == "klass"
+    project.clear()
+    assert dock.labels.choice().layer is None
+    assert _wait(lambda: dock.labels.classTable.rowCount() == 0)
+
+
+def test_the_chart_leaves_out_what_is_missing(dock: Any) -> None:
+    widget = chart.LearningChart()
+    widget.add(1, 3, {"train_loss": 1.5, "validation_score": None})
+    widget.add(2, 3, {"train_loss": 0.5, "validation_score": 0.7})
+    assert widget.points() == ([(1, 1.5), (2, 0.5)], [(2, 0.7)])
+    assert not widget.grab().isNull()
+    widget.clear()
+    assert not widget.grab().isNull()
+
+
+@pytest.mark.parametrize("value", [0.0, 0.003, 0.99, 1.0, 1.01, 7.2, 83.0, 1e6])
+def test_an_axis_ends_above_its_values(value: float) -> None:
+    top = chart._round_up(value)
+    assert value <= top
+    assert value == 0 or top <= 2.01 * value
+
+
+def test_adapters_never_write_over_each_other(tmp_path: Any) -> None:
+    first = train_options.free_file(tmp_path, "Fields: 2024/25")
+    first.touch()
+    second = train_options.free_file(tmp_path, "Fields: 2024/25")
+    assert first.parent == second.parent == tmp_path
+    assert first != second
+    assert not second.exists()
+
+
+def test_numbers_are_sorted_as_numbers() -> None:
+    rows = label_checks.rows(ClassCount({10: 1, 9: 2, 1: 3}), {"9": "#ff0000"})
+    assert [row.name for row in rows] == ["1", "9", "10"]
+    assert rows[1] == class_table.ClassRow("9", "#ff0000", "2")

@@ -12,7 +12,7 @@ sys.path.insert(0, os.environ["TILTH_TEST_INSIDE"])
 from common import bar_text, choose, load_sample, picture, report, run, train_epochs
 from in_qgis import Wait, show_dock, start_plugin
 
-EPOCHS = 4
+EPOCHS = 3
 
 
 def steps() -> Iterator[Wait]:

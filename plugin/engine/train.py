@@ -247,8 +247,9 @@ def _run(job: TrainJob, loop: Loop, ready: Prepared, folder: Path, reporter: Rep
         reporter.progress(0.05 + 0.92 * share, f"Training, epoch {loop.progress.epoch + 1}", left)
 
     def epoch_done(progress: Progress) -> None:
-        reporter.metrics(progress.epoch, ready.settings.epochs or 0, progress.history[-1])
+        # Who hears of an epoch may count on its checkpoint.
         checkpoint.save(folder, loop, identity)
+        reporter.metrics(progress.epoch, ready.settings.epochs or 0, progress.history[-1])
 
     loop.run(score, step, epoch_done)
 

@@ -228,11 +228,11 @@ def _write(
             )  # fmt: skip
             winner = codes[chances.argmax(0)]
             target.write(np.where(known, winner, 0).astype(target.dtypes[0]), 1, window=here)
-            percent = np.where(known, np.round(chances * 100), 255).astype(np.uint8)
             if confidence is not None:
                 top = np.where(known, np.round(chances.max(0) * 100), 255).astype(np.uint8)
                 confidence.write(top, 1, window=here)
             if probabilities is not None:
+                percent = np.where(known, np.round(chances * 100), 255).astype(np.uint8)
                 probabilities.write(percent, window=here)
             pixels += int(known.sum())
             done += share

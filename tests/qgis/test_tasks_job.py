@@ -271,7 +271,10 @@ def test_mapping_beside_training_and_a_job_that_waits(pool):
     train = TrainJob(images=["i"], out="o", labels="l", class_field="c", name="slow 30")
     again = TrainJob(images=["i"], out="o", labels="l", class_field="c", name="x")
     first = JobTask("training", pool, train)
-    ears = [started(first), started(JobTask("again", pool, again))]
+    ears = [started(first)]
+    # The threads of two tasks begin in any order: the first must have the worker.
+    until(lambda: ears[0].of("measured"))
+    ears.append(started(JobTask("again", pool, again)))
     mapping = started(JobTask("map", pool, PredictJob(adapter="x", images=["i"], out="o")))
     until(lambda: mapping.ended)
     assert mapping.of("succeeded") and not ears[0].ended

@@ -16,6 +16,7 @@ from torch import Tensor
 register()
 from tilth_engine.backbones.card import Card  # noqa: E402
 from tilth_engine.backbones.embedded.network import PATCH, EmbeddedBackbone  # noqa: E402
+from tilth_engine.backbones.inputs import Inputs  # noqa: E402
 
 FOLDER = ROOT / "plugin" / "engine" / "backbones" / "embedded"
 CARD = Card(
@@ -45,13 +46,15 @@ CARD = Card(
     lora_targets=("attn.qkv", "attn.proj", "mlp.fc1", "mlp.fc2"),
     any_bands=True,
     citation="Tilth: pre-trained by masked reconstruction on generated scenes",
+    architecture="embedded",
 )
 
 
 def new_backbone(seed: int) -> EmbeddedBackbone:
     """The network as initialised from a seed, trainable."""
     torch.manual_seed(seed)
-    return EmbeddedBackbone(CARD)
+    # Pre-training gives each image's wavelengths itself: these are of no account.
+    return EmbeddedBackbone(CARD, Inputs((None,)))
 
 
 def export(state: Mapping[str, Tensor], revision: str, folder: Path = FOLDER) -> Card:

@@ -34,6 +34,7 @@ from sklearn.preprocessing import StandardScaler
 register()
 from tilth_engine.backbones.base import Backbone  # noqa: E402
 from tilth_engine.backbones.catalogue import build  # noqa: E402
+from tilth_engine.backbones.inputs import Inputs  # noqa: E402
 
 S2_NM = (492, 560, 665, 704, 741, 783, 833, 865, 1614, 2202)
 L8_NM = (482, 561, 655, 865)
@@ -115,7 +116,8 @@ def zion(folder: Path) -> Pixels:
 
 def features(backbone: Backbone, pixels: Pixels, depths: Sequence[int]) -> Array:
     """Features [N, dim * depths] of labelled pixels: tokens, interpolated to pixels."""
-    found = np.zeros((len(pixels.rows), backbone.dim * len(depths)), np.float32)
+    width = sum(backbone.dims[depth - 1] for depth in depths)
+    found = np.zeros((len(pixels.rows), width), np.float32)
     step = TILE - 2 * MARGIN
     high, wide = (-(-side // step) * step for side in pixels.image.shape[1:])
     padding = [
@@ -123,7 +125,6 @@ def features(backbone: Backbone, pixels: Pixels, depths: Sequence[int]) -> Array
         for n, side in zip((high, wide), pixels.image.shape[1:], strict=True)
     ]
     padded = np.pad(pixels.image, [(0, 0), *padding], mode="reflect")
-    wavelengths = torch.from_numpy(pixels.wavelengths)
     for i in range(0, high, step):
         for j in range(0, wide, step):
             inside = (pixels.rows // step == i // step) & (pixels.columns // step == j // step)
@@ -131,7 +132,7 @@ def features(backbone: Backbone, pixels: Pixels, depths: Sequence[int]) -> Array
                 continue
             chip = torch.from_numpy(padded[None, :, i : i + TILE, j : j + TILE].copy())
             with torch.inference_mode():
-                maps = torch.cat(backbone(chip, wavelengths, depths), 1)
+                maps = torch.cat(backbone(chip, depths), 1)
                 dense = torch.nn.functional.interpolate(
                     maps, (TILE, TILE), mode="bilinear", align_corners=False
                 )[0].numpy()
@@ -153,6 +154,16 @@ def score(values: Array, pixels: Pixels) -> tuple[float, float]:
     return float(np.mean(results)), float(np.std(results))
 
 
+def _pair(wavelengths: Array, weights: Path | None) -> tuple[Backbone, Backbone]:
+    """The backbone with trained weights (of a folder, or the embedded ones) and untrained."""
+    inputs = Inputs(tuple(map(float, wavelengths)))
+    trained = build("embedded", inputs, random_weights=weights is not None)
+    if weights is not None:
+        tensors = load_file(weights / trained.card.file)
+        trained.fill({name: tensor.float() for name, tensor in tensors.items()})
+    return trained, build("embedded", inputs, random_weights=True)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print a line for each scene and kind of features. Gives the exit status."""
     parser = argparse.ArgumentParser(description="Frozen linear probes")
@@ -162,14 +173,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
-    trained = build("embedded", random_weights=options.weights is not None)
-    if options.weights is not None:
-        tensors = load_file(options.weights / trained.card.file)
-        trained.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
-    untrained = build("embedded", random_weights=True)
     readers = {"aberystwyth_s2": aberystwyth, "zion_landsat8_nlcd": zion}
     for name, read in readers.items():
         pixels = read(options.scenes / name)
+        trained, untrained = _pair(pixels.wavelengths, options.weights)
         raw = pixels.image[:, pixels.rows, pixels.columns].T
         for kind, values in (
             ("raw bands", raw),

@@ -118,7 +118,7 @@ class TrainOptions(QObject):
         _refill(
             page.decoderCombo,
             [
-                (self.tr("Detailed (U-Net)"), "unet"),
+                (self.tr("Detailed (U-Net)"), "slim"),
                 (self.tr("Plain (linear)"), "linear"),
             ],
         )

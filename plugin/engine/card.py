@@ -6,6 +6,7 @@ import math
 import re
 from typing import Any
 
+from .backbones.inputs import Inputs
 from .jobs import MAX_SEED
 
 MAX_BANDS = 1000
@@ -43,6 +44,7 @@ def _check(card: Any, files: tuple[str, ...]) -> None:
         raise ValueError("backbone's sha256")
     _classes(card["classes"])
     _bands(card["bands"])
+    _inputs(card["inputs"], len(card["bands"]))
     _normalisation(card["normalisation"], len(card["bands"]))
     chip = card["chip"]
     if not (_whole(chip) and 8 <= chip <= MAX_CHIP and chip % 8 == 0):
@@ -87,6 +89,18 @@ def _bands(bands: Any) -> None:
         _text(band["name"], "band name")
         if band["wavelength_nm"] is not None:
             _number(band["wavelength_nm"], "wavelength")
+
+
+def _inputs(values: Any, bands: int) -> None:
+    inputs = Inputs.from_dict(values)
+    if len(inputs.wavelengths) != bands or any(b is not None and b < 0 for b in inputs.bands):
+        raise ValueError("inputs")
+    numbers = [*inputs.wavelengths, *(inputs.location or ()), inputs.resolution_m, inputs.zoom]
+    if not all(number is None or math.isfinite(number) for number in numbers):
+        raise ValueError("inputs: a number")
+    for date in inputs.dates:
+        if not re.fullmatch(r"(\d{4}-\d{2}-\d{2})?", date):
+            raise ValueError("inputs: a date")
 
 
 def _normalisation(values: Any, bands: int) -> None:

@@ -164,7 +164,7 @@ def _train(verbs: Any) -> None:
     parser.add_argument("--backbone", default="embedded")
     parser.add_argument("--random-backbone", action="store_true", help="random weights, to compare")
     parser.add_argument("--method", default="lora", choices=jobs.METHODS)
-    parser.add_argument("--decoder", default="unet", choices=jobs.DECODERS)
+    parser.add_argument("--decoder", default="slim", choices=jobs.DECODERS)
     parser.add_argument("--epochs", type=int)
     parser.add_argument("--minutes", type=float)
     parser.add_argument("--split", default="polygons", choices=jobs.SPLITS)

@@ -15,7 +15,9 @@ from typing import Any, Dict, List, Optional, Tuple, Type
 from .errors import TilthError
 
 METHODS = ("lora", "frozen", "full")
-DECODERS = ("unet", "linear")
+DECODERS = ("slim", "linear")
+NORMALISATIONS = ("auto", "image", "card")
+PRECISIONS = ("auto", "float32", "bfloat16", "float16", "int8", "nf4")
 SPLITS = ("polygons", "blocks", "none")
 DEVICES = ("auto", "cpu", "cuda", "mps")
 MAX_THREADS = 1024
@@ -55,6 +57,16 @@ class TrainJob:
     the 1-based bands of the (stacked) image to use; empty means all. ``epochs`` and ``minutes``
     bound the training, whichever ends first; without either, the engine chooses. ``work_folder``
     keeps the checkpoint that a killed run goes on from when ``resume`` is true.
+
+    ``rank``, ``alpha``, ``dropout`` and ``targets`` concern the methods that have them, ``prompts``
+    prompt tuning. ``image_branch`` gives a decoder Tilth's branch at full resolution.
+    ``normalisation`` is by the backbone's card or by the image's own statistics. ``matching`` names
+    for each band of the image the backbone's band that it is, "" where it is none of them; empty
+    means that Tilth finds it out. ``dates`` are ISO dates, one for each date in a stack; with
+    ``time_location`` a backbone that can be told date and place is told them. ``zoom`` enlarges
+    the image for the backbone (0: Tilth chooses), ``batch`` is the chips in a step (0: as many as
+    serve and fit). ``precision`` is that of the frozen weights; ``checkpointing`` trades time for
+    memory.
     """
 
     kind = "train"
@@ -68,7 +80,21 @@ class TrainJob:
     label_raster: str = ""
     backbone: str = "embedded"
     method: str = "lora"
-    decoder: str = "unet"
+    decoder: str = "slim"
+    rank: int = 16
+    alpha: int = 16
+    dropout: float = 0.0
+    targets: List[str] = field(default_factory=list)
+    prompts: int = 100
+    image_branch: bool = True
+    normalisation: str = "auto"
+    matching: List[str] = field(default_factory=list)
+    dates: List[str] = field(default_factory=list)
+    time_location: bool = False
+    zoom: float = 0.0
+    batch: int = 0
+    precision: str = "auto"
+    checkpointing: bool = False
     epochs: Optional[int] = None
     minutes: Optional[float] = None
     bands: List[int] = field(default_factory=list)
@@ -95,6 +121,8 @@ class TrainJob:
         _one_of(self.method, METHODS, "method")
         _one_of(self.decoder, DECODERS, "decoder")
         _one_of(self.split, SPLITS, "split")
+        _one_of(self.normalisation, NORMALISATIONS, "normalisation")
+        _one_of(self.precision, PRECISIONS, "precision")
         if self.epochs is not None and self.epochs < 1:
             raise TilthError(f"epochs: {self.epochs} is too few; give 1 or more")
         if self.minutes is not None and not 0 < self.minutes < math.inf:

@@ -38,7 +38,7 @@ def plan(job: PlanJob, reporter: Reporter) -> dict[str, Any]:
                 "height": image.height,
                 "bands": [
                     {"name": band.name, "wavelength_nm": wavelength}
-                    for band, wavelength in zip(image.bands, ready.wavelengths, strict=True)
+                    for band, wavelength in zip(image.bands, ready.inputs.wavelengths, strict=True)
                 ],
                 "scale": image.scale.text,
                 "resolution_m": image.resolution_m,
@@ -60,11 +60,11 @@ def _step_seconds(
     job: TrainJob, ready: Prepared, device: torch.device, settings: Settings
 ) -> float:
     segmenter, _ = build(
-        job.backbone, Method(job.method), ready.decoder, ready.wavelengths, len(ready.codes)
+        job.backbone, Method(job.method), ready.decoder, ready.inputs, len(ready.codes)
     )
     segmenter = segmenter.to(device).to(memory_format=torch.channels_last)
     size = settings.chip
-    image = torch.zeros(settings.batch, len(ready.wavelengths), size, size, device=device)
+    image = torch.zeros(settings.batch, len(ready.inputs.wavelengths), size, size, device=device)
     image = image.contiguous(memory_format=torch.channels_last)
     seconds = 0.0
     for _ in range(2):  # the first warms up
@@ -82,7 +82,7 @@ def _text(job: TrainJob, ready: Prepared, device: str, seconds: float) -> str:
     polygons = sum(entry.polygons for entry in ready.labels.classes)
     pixels = sum(entry.pixels for entry in ready.labels.classes)
     method = {"lora": "a LoRA adapter", "frozen": "a decoder alone", "full": "all weights"}
-    title = catalogue.cards()[job.backbone].title
+    title = catalogue.card_of(job.backbone).title
     held = len(set(ready.split.validation_ids))
     kept = f"{held} of them held out to score" if held else "none held out: no score"
     return (

@@ -20,6 +20,7 @@ from rasterio.windows import Window
 from . import devices
 from .adapter_file import damaged, read
 from .backbones import catalogue
+from .backbones.inputs import Inputs
 from .data.bands import Band, match
 from .data.imagery import Image
 from .data.masks import Mask
@@ -30,7 +31,8 @@ from .jobs import Extent, PredictJob
 from .map_file import class_map, percent_raster
 from .mapping import Grid, Mapper, blocks
 from .model import methods
-from .model.segmenter import DecoderSettings, Segmenter, build, restore
+from .model.decoders import DecoderSettings
+from .model.segmenter import Segmenter, build, restore
 from .normalise import Normalisation, named_bands
 
 
@@ -53,7 +55,7 @@ def load_model(path: str, device: torch.device) -> Model:
             backbone_id,
             methods.Method.from_dict(card["method"]),
             DecoderSettings.from_dict(card["decoder"]),
-            [band["wavelength_nm"] for band in card["bands"]],
+            Inputs.from_dict(card["inputs"]),
             len(card["classes"]),
             random_backbone=bool(card["backbone"].get("random")),
             seed=int(card["training"].get("seed", 0)),
@@ -61,7 +63,8 @@ def load_model(path: str, device: torch.device) -> Model:
         restore(segmenter, method, adapter.adapter, adapter.decoder)
     except TilthError as error:
         raise damaged(path, str(error)) from error
-    segmenter.backbone = methods.merged(segmenter.backbone, method)
+    if segmenter.backbone is not None:
+        segmenter.backbone = methods.merged(segmenter.backbone, method)
     return Model(segmenter.to(device).eval(), card)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from .backbones.inputs import Inputs
 from .card import MAX_CLASSES
 from .data.imagery import Image, open_images
 from .data.label_model import Labels
@@ -19,7 +20,7 @@ from .data.splits import Split, split
 from .errors import TilthError
 from .events import Reporter
 from .jobs import TrainJob
-from .model.segmenter import DecoderSettings
+from .model.decoders import DecoderSettings
 from .normalise import Normalisation, wavelengths
 from .training.loop import Settings
 
@@ -36,7 +37,7 @@ class Prepared:
     labels: Labels
     split: Split
     normalisations: list[Normalisation]
-    wavelengths: list[float | None]
+    inputs: Inputs
     settings: Settings
     decoder: DecoderSettings
     notes: list[str] = field(default_factory=list)
@@ -75,7 +76,7 @@ def prepared(job: TrainJob, device: torch.device, reporter: Reporter) -> Iterato
             labels,
             parts,
             [Normalisation.of(image) for image in images],
-            codes,
+            Inputs(tuple(codes), resolution_m=images[0].resolution_m or None),
             _settings(job, device, labels),
             DecoderSettings(job.decoder),
             [note] if note else [],

@@ -27,8 +27,9 @@ from .evaluate import scores
 from .events import Reporter
 from .jobs import TrainJob, to_json
 from .model import methods
+from .model.decoders import DecoderSettings
 from .model.methods import Method
-from .model.segmenter import DecoderSettings, Segmenter, build, restore
+from .model.segmenter import Segmenter, build, restore, stored
 from .normalise import Normalisation
 from .prepare import Prepared, prepared
 from .report import training_report
@@ -113,7 +114,7 @@ class _Tried(Exception):  # noqa: N818  it is no error
 
 def _samples(ready: Prepared, reporter: Reporter) -> Samples:
     """Read the labelled parts of the images into memory, standardised."""
-    samples = Samples(ready.settings.chip, len(ready.wavelengths))
+    samples = Samples(ready.settings.chip, len(ready.inputs.wavelengths))
     lookup = np.zeros(max(ready.codes) + 1, np.uint8)
     lookup[ready.codes] = np.arange(1, len(ready.codes) + 1)
     units = ready.labels.units()
@@ -166,7 +167,7 @@ def _segmenter(job: TrainJob, ready: Prepared) -> tuple[Segmenter, Method]:
         job.backbone,
         Method(job.method),
         ready.decoder,
-        ready.wavelengths,
+        ready.inputs,
         len(ready.codes),
         seed=job.seed,
         random_backbone=job.random_backbone,
@@ -182,7 +183,7 @@ def _continue(job: TrainJob, ready: Prepared, segmenter: Segmenter, method: Meth
     card = earlier.card
     same = (
         card["backbone"]["id"] == job.backbone
-        and card["backbone"]["sha256"] == catalogue.cards()[job.backbone].sha256
+        and card["backbone"]["sha256"] == catalogue.card_of(job.backbone).sha256
         and bool(card["backbone"].get("random")) == job.random_backbone
         and Method.from_dict(card["method"]) == method
         and DecoderSettings.from_dict(card["decoder"]) == ready.decoder
@@ -207,7 +208,7 @@ def _same_bands(card: dict[str, Any], ready: Prepared) -> bool:
     """Whether the images have an earlier adapter's bands, in its order."""
     earlier = [Band(band["name"], band["wavelength_nm"]) for band in card["bands"]]
     try:
-        return match(earlier, ready.images[0].bands) == list(range(len(ready.wavelengths)))
+        return match(earlier, ready.images[0].bands) == list(range(len(ready.inputs.wavelengths)))
     except TilthError:
         return False
 
@@ -275,11 +276,11 @@ def _card(
         confusion, _ = loop.validate()
         score = scores(confusion, classes)
         temperature = temperature_of(loop.held_out_logits())
-    backbone = catalogue.cards()[job.backbone]
+    backbone = catalogue.card_of(job.backbone)
     image = ready.images[0]
     names = [
         {"name": band.name, "wavelength_nm": wavelength}
-        for band, wavelength in zip(image.bands, ready.wavelengths, strict=True)
+        for band, wavelength in zip(image.bands, ready.inputs.wavelengths, strict=True)
     ]
     return {
         "format": adapter_file.FORMAT,
@@ -297,6 +298,7 @@ def _card(
         "decoder": ready.decoder.to_dict(),
         "classes": classes,
         "bands": names,
+        "inputs": ready.inputs.to_dict(),
         "normalisation": ready.normalisations[0].to_dict(),
         "resolution_m": image.resolution_m if image.resolution_m > 0 else None,
         "chip": ready.settings.chip,
@@ -321,11 +323,10 @@ def _card(
 
 
 def _write(job: TrainJob, loop: Loop, method: Method, card: dict[str, Any]) -> None:
-    backbone = loop.segmenter.backbone
     decoder = {
         name: tensor.detach().cpu().clone().contiguous()
         for name, tensor in loop.segmenter.decoder.state_dict().items()
     }
     config = methods.peft_config(method) if method.name == "lora" else {}
-    adapter = Adapter(card, methods.stored(backbone, method), decoder)
+    adapter = Adapter(card, stored(loop.segmenter, method), decoder)
     adapter_file.write(job.out, adapter, config)

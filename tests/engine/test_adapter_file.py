@@ -17,6 +17,7 @@ from safetensors.torch import load, save
 from tilth_engine import adapter_file
 from tilth_engine.adapter_file import ADAPTER, CARD, CONFIG, DECODER
 from tilth_engine.backbones import catalogue
+from tilth_engine.backbones.inputs import Inputs
 from tilth_engine.errors import TilthError
 from tilth_engine.model import methods
 from tilth_engine.predict import load_model
@@ -114,19 +115,19 @@ def test_peft_alone_puts_it_onto_the_plain_backbone(good, parts, tmp_path):
     (tmp_path / ADAPTER).write_bytes(save(noisy))
     (tmp_path / CONFIG).write_bytes(parts[CONFIG])
     image = torch.randn(2, 4, 32, 32, generator=torch.Generator().manual_seed(2))
-    lengths = torch.tensor([485.0, 560.0, 660.0, 840.0])
+    inputs = Inputs((485.0, 560.0, 660.0, 840.0))
 
-    by_peft = PeftModel.from_pretrained(catalogue.build("embedded"), str(tmp_path))
+    by_peft = PeftModel.from_pretrained(catalogue.build("embedded", inputs), str(tmp_path))
     card = adapter_file.read_card(good)
     method = methods.Method.from_dict(card["method"])
-    ours = methods.apply(catalogue.build("embedded"), method)
+    ours = methods.apply(catalogue.build("embedded", inputs), method)
     methods.restore(ours, method, noisy)
     merged = methods.merged(ours, method)
 
     with torch.no_grad():
-        expected = by_peft(image, lengths, [4, 8])
-        plain = catalogue.build("embedded")(image, lengths, [4, 8])
-        got = merged(image, lengths, [4, 8])
+        expected = by_peft(image, [4, 8])
+        plain = catalogue.build("embedded", inputs)(image, [4, 8])
+        got = merged(image, [4, 8])
     for theirs, mine, without in zip(expected, got, plain, strict=True):
         torch.testing.assert_close(theirs, mine, atol=1e-4, rtol=1e-4)
         assert (theirs - without).abs().max() > 0.01

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import pytest
 import torch
+from tilth_engine.backbones.inputs import Inputs
 from tilth_engine.errors import TilthError
-from tilth_engine.model.decoders import UNetDecoder
+from tilth_engine.model.decoders import DecoderSettings
+from tilth_engine.model.decoders.slim import SlimDecoder
 from tilth_engine.model.methods import Method, stored, trainable_names
-from tilth_engine.model.segmenter import DecoderSettings, build
+from tilth_engine.model.segmenter import build
 from tilth_engine.training.loop import class_weights
 from torch.nn import functional
 
-LENGTHS = [485.0, 560.0, 660.0, 840.0]
+LENGTHS = (485.0, 560.0, 660.0, 840.0)
 
 
-def segmenter(name, decoder="unet", lengths=LENGTHS, classes=3, seed=0):
+def segmenter(name, decoder="slim", lengths=LENGTHS, classes=3, seed=0):
     method = Method(name, rank=4, alpha=4)
-    return build("embedded", method, DecoderSettings(decoder, 8), lengths, classes, seed=seed)
+    settings = DecoderSettings(decoder, 8)
+    return build("embedded", method, settings, Inputs(tuple(lengths)), classes, seed=seed)
 
 
 def changed_by_a_step(network):
@@ -33,7 +36,7 @@ def changed_by_a_step(network):
     return {n for n, value in network.named_parameters() if not torch.equal(value, before[n])}
 
 
-@pytest.mark.parametrize("decoder", ["unet", "linear"])
+@pytest.mark.parametrize("decoder", ["slim", "linear"])
 @pytest.mark.parametrize("method", ["lora", "frozen", "full"])
 def test_exactly_what_the_method_says_learns(method, decoder):
     network, _ = segmenter(method, decoder)
@@ -87,7 +90,7 @@ def test_the_seed_decides_the_start():
 
 
 @pytest.mark.parametrize("bands", [1, 3, 4, 13, 60])
-@pytest.mark.parametrize("decoder", ["unet", "linear"])
+@pytest.mark.parametrize("decoder", ["slim", "linear"])
 def test_any_number_of_bands_classes_and_sizes(bands, decoder):
     lengths = [None] + [400.0 + 30 * band for band in range(bands - 1)]
     for classes, size in ((2, 32), (40, 64)):
@@ -99,9 +102,9 @@ def test_any_number_of_bands_classes_and_sizes(bands, decoder):
 
 def test_an_unknown_backbone_or_target_is_told():
     with pytest.raises(TilthError, match="imaginary"):
-        build("imaginary", Method(), DecoderSettings(), LENGTHS, 2)
+        build("imaginary", Method(), DecoderSettings(), Inputs(LENGTHS), 2)
     with pytest.raises(TilthError, match="targets"):
-        build("embedded", Method(targets=("norm",)), DecoderSettings(), LENGTHS, 2)
+        build("embedded", Method(targets=("norm",)), DecoderSettings(), Inputs(LENGTHS), 2)
 
 
 def test_loss_weights_bring_back_the_shares_that_were_drawn():
@@ -117,7 +120,7 @@ def test_loss_weights_bring_back_the_shares_that_were_drawn():
 
 
 def test_the_surroundings_count_half_of_the_spectrum():
-    decoder = UNetDecoder(bands=3, dim=0, classes=4).eval()
+    decoder = SlimDecoder(bands=3, dims=[], classes=4).eval()
     image = torch.randn(1, 3, 16, 16)
 
     logits = decoder(image, [])
@@ -127,7 +130,7 @@ def test_the_surroundings_count_half_of_the_spectrum():
 
 
 def test_the_spectral_branch_sees_single_pixels():
-    decoder = UNetDecoder(bands=3, dim=0, classes=4).eval()
+    decoder = SlimDecoder(bands=3, dims=[], classes=4).eval()
     image = torch.randn(1, 3, 16, 16)
     changed = image.clone()
     changed[..., 5, 6] += 3

@@ -17,6 +17,7 @@ from rasterio.transform import Affine
 from tilth_engine import adapter_file, prepare
 from tilth_engine.adapter_file import Adapter
 from tilth_engine.backbones import catalogue
+from tilth_engine.backbones.inputs import Inputs
 from tilth_engine.events import Reporter
 from tilth_engine.jobs import TrainJob
 from tilth_engine.model import methods
@@ -116,7 +117,7 @@ def card(**changes: Any) -> dict[str, Any]:
         "backbone": {"id": "embedded", "title": backbone.title, "licence": backbone.licence,
                      "sha256": backbone.sha256, "random": False},
         "method": Method("lora", 4, 4, tuple(backbone.lora_targets)).to_dict(),
-        "decoder": DecoderSettings("unet", 8).to_dict(),
+        "decoder": DecoderSettings("slim", 8).to_dict(),
         "classes": [
             {"code": code, "name": name, "colour": colour, **entry}
             for code, (name, colour) in enumerate(zip(names, colours, strict=True), 1)
@@ -127,6 +128,7 @@ def card(**changes: Any) -> dict[str, Any]:
             "mean": [650.0, 700.0, 450.0, 1850.0], "std": [250.0, 50.0, 60.0, 1650.0],
             "scale": {"kind": "reflectance10000", "factor": 10000.0, "offset": 0.0},
         },
+        "inputs": Inputs((485.0, 560.0, 660.0, 840.0), resolution_m=10.0).to_dict(),
         "resolution_m": 10.0,
         "chip": 64,
         "temperature": 1.0,
@@ -145,7 +147,7 @@ def write_adapter(path: Path, **changes: Any) -> str:
         "embedded",
         method,
         DecoderSettings.from_dict(values["decoder"]),
-        [band["wavelength_nm"] for band in values["bands"]],
+        Inputs.from_dict(values["inputs"]),
         len(values["classes"]),
         random_backbone=bool(values["backbone"]["random"]),
     )

@@ -1,57 +1,68 @@
 """The backbones there are, and how to get one.
 
-A further architecture is a module with a `Backbone` class, and a line in `_MAKERS`.
+A further architecture is a module with a `Backbone` class and a line in `ARCHITECTURES`; a further
+model of one is a card in the folder `cards`.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load as load_tensors
 
 from ..errors import TilthError
+from . import store
 from .base import Backbone
 from .card import Card
 from .embedded.network import EmbeddedBackbone
+from .inputs import Inputs
 
-_MAKERS: dict[str, tuple[Path, Callable[[Card], Backbone]]] = {
-    "embedded": (Path(__file__).parent / "embedded", EmbeddedBackbone),
+ARCHITECTURES: dict[str, type[Backbone]] = {
+    "embedded": EmbeddedBackbone,
 }
+CARDS = Path(__file__).parent / "cards"
 
 
 def cards() -> dict[str, Card]:
     """The card of every backbone by its id. Raises TilthError where a card can't be read."""
-    return {name: _card(folder) for name, (folder, _) in _MAKERS.items()}
+    found = [_read_card(store.EMBEDDED / "card.json")]
+    found += [_read_card(path) for path in sorted(CARDS.glob("*.json"))]
+    return {card.id: card for card in found}
 
 
-def build(backbone_id: str, *, random_weights: bool = False, seed: int = 0) -> Backbone:
+def card_of(backbone_id: str) -> Card:
+    """The card of a backbone. Raises TilthError for an unknown id."""
+    known = cards()
+    if backbone_id not in known:
+        raise TilthError(
+            f"Backbone {backbone_id!r} is not known. Choose one of: {', '.join(sorted(known))}."
+        )
+    return known[backbone_id]
+
+
+def build(
+    backbone_id: str, inputs: Inputs, *, random_weights: bool = False, seed: int = 0
+) -> Backbone:
     """A backbone in evaluation mode with every parameter frozen, float32, on the CPU.
 
     With `random_weights` it is the same network as initialised from `seed`, to compare with.
-    Raises TilthError for an unknown id, and for a missing or damaged file of weights.
+    Raises TilthError for an unknown id, for inputs that it can't take, and for a missing or
+    damaged file of weights.
     """
-    if backbone_id not in _MAKERS:
-        raise TilthError(
-            f"Backbone {backbone_id!r} is not known. Choose one of: {', '.join(sorted(_MAKERS))}."
-        )
-    folder, make = _MAKERS[backbone_id]
-    card = _card(folder)
+    card = card_of(backbone_id)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        backbone = make(card)
+        try:
+            backbone = ARCHITECTURES[card.architecture](card, inputs)
+        except ValueError as error:
+            raise TilthError(f"Backbone {card.id!r}: {error}.") from error
     if not random_weights:
-        _load(backbone, folder / card.file)
+        _load(backbone)
     return backbone.eval().requires_grad_(False)
 
 
-def _card(folder: Path) -> Card:
-    """The card in a backbone's folder."""
-    path = folder / "card.json"
+def _read_card(path: Path) -> Card:
     try:
         return Card.from_dict(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError) as error:
@@ -60,26 +71,13 @@ def _card(folder: Path) -> Card:
         ) from error
 
 
-def _load(backbone: Backbone, path: Path) -> None:
-    """Fill a backbone with the weights in a file, once their checksum is found right."""
+def _load(backbone: Backbone) -> None:
+    """Fill a backbone with its weights on this machine."""
+    tensors = store.read(backbone.card)
     try:
-        data = path.read_bytes()
-    except OSError as error:
+        backbone.fill(tensors)
+    except (RuntimeError, KeyError) as error:
         raise TilthError(
-            f"The weights of backbone {backbone.card.id!r} can't be read: {error}. "
-            "Install Tilth anew."
-        ) from error
-    found = hashlib.sha256(data).hexdigest()
-    if found != backbone.card.sha256:
-        raise TilthError(
-            f"The weights of backbone {backbone.card.id!r} in {path} are damaged: their sha256 is "
-            f"{found}, the card says {backbone.card.sha256}. Install Tilth anew."
-        )
-    try:
-        tensors = {name: tensor.float() for name, tensor in load_tensors(data).items()}
-        backbone.load_state_dict(tensors)
-    except (SafetensorError, RuntimeError) as error:
-        raise TilthError(
-            f"The weights in {path} don't fit backbone {backbone.card.id!r}: {error}. "
-            "Install Tilth anew."
+            f"The weights in {store.folder(backbone.card)} don't fit backbone "
+            f"{backbone.card.id!r}: {error}. Install Tilth anew, or fetch the weights again."
         ) from error

@@ -2,81 +2,71 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from ..backbones import catalogue
+from ..backbones.inputs import Inputs
 from ..errors import TilthError
-from . import methods
-from .decoders import LinearDecoder, UNetDecoder
+from . import decoders, methods
+from .decoders import DecoderSettings
+from .decoders.slim import SlimDecoder
+from .layers import resize_to
 from .methods import Method, apply
 
-MAX_WIDTH = 256
-
-
-@dataclass(frozen=True)
-class DecoderSettings:
-    """Which decoder, and how wide (the U-Net's channels at full resolution)."""
-
-    name: str = "unet"
-    width: int = 32
-
-    def to_dict(self) -> dict[str, Any]:
-        """The settings as JSON holds them."""
-        return asdict(self)
-
-    @staticmethod
-    def from_dict(data: dict[str, Any]) -> DecoderSettings:
-        """The settings that a card describes. Raises TilthError when they make no sense."""
-        try:
-            settings = DecoderSettings(str(data["name"]), int(data["width"]))
-        except (KeyError, OverflowError, TypeError, ValueError) as error:
-            raise TilthError("adapter card: the decoder is damaged") from error
-        if settings.name not in ("unet", "linear") or not 1 <= settings.width <= MAX_WIDTH:
-            raise TilthError("adapter card: the decoder is not known or its width makes no sense")
-        return settings
+# The id of no backbone at all: the decoder sees the image alone.
+NO_BACKBONE = "none"
 
 
 class Segmenter(nn.Module):
-    """From a standardised image to class logits.
+    """From a standardised image to class logits; `backbone` is None for the decoder alone.
 
-    ``wavelengths`` (bands,) are in nm, NaN where unknown, and are the same for all chips.
+    The backbone gets the image enlarged `zoom` times, with sides that are multiples of its patch.
     """
 
     def __init__(
         self,
-        backbone: nn.Module,
+        backbone: nn.Module | None,
         decoder: nn.Module,
-        depths: list[int],
-        wavelengths: Tensor,
+        depths: Sequence[int] = (),
+        zoom: float = 1.0,
+        patch: int = 1,
     ) -> None:
         super().__init__()
         self.backbone = backbone
         self.decoder = decoder
-        self.depths = depths
-        self.register_buffer("wavelengths", wavelengths, persistent=False)
+        self.depths, self.zoom, self.patch = list(depths), zoom, patch
+
+    def features(self, image: Tensor) -> list[Tensor]:
+        """The backbone's feature maps (B, dim, h, w) of an image (B, C, H, W); none without one."""
+        if self.backbone is None:
+            return []
+        steps = [max(round(side * self.zoom / self.patch), 1) for side in image.shape[-2:]]
+        size = [count * self.patch for count in steps]
+        if size != list(image.shape[-2:]):
+            image = F.interpolate(image, size=size, mode="bilinear", align_corners=False)
+        return self.backbone(image, self.depths)  # type: ignore[no-any-return]
 
     def forward(self, image: Tensor) -> Tensor:
-        """image (B, C, H, W), sides multiples of the patch (and of 4). Logits (B, K, H, W)."""
-        maps = self.backbone(image, self.wavelengths, self.depths)
-        return self.decoder(image, maps)
+        """image (B, C, H, W), sides multiples of 4. Logits (B, K, H, W)."""
+        return resize_to(self.decoder(image, self.features(image)), image)
 
     def surroundings(self, image: Tensor) -> Tensor:
         """What training judges chips by: the logits without those of a spectral branch."""
-        maps = self.backbone(image, self.wavelengths, self.depths)
-        if isinstance(self.decoder, UNetDecoder):
+        maps = self.features(image)
+        if isinstance(self.decoder, SlimDecoder):
             return self.decoder.surroundings(image, maps)
-        return self.decoder(image, maps)  # type: ignore[no-any-return]
+        return resize_to(self.decoder(image, maps), image)
 
 
 def build(
     backbone_id: str,
     method: Method,
     decoder: DecoderSettings,
-    wavelengths: list[float | None],
+    inputs: Inputs,
     classes: int,
     *,
     seed: int = 0,
@@ -86,8 +76,16 @@ def build(
 
     Raises TilthError for an unknown backbone, and for targets that are none of its own.
     """
-    network = catalogue.build(backbone_id, random_weights=random_backbone, seed=seed)
-    dim, patch, depth = network.dim, network.patch, network.depth
+    bands = len(inputs.wavelengths)
+    if backbone_id == NO_BACKBONE:
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            return Segmenter(None, decoders.make(decoder, bands, [], [], classes)), method
+    network = catalogue.build(backbone_id, inputs, random_weights=random_backbone, seed=seed)
+    depths = spread(network.depth, decoders.DEPTHS[decoder.name])
+    dims = [network.dims[depth - 1] for depth in depths]
+    strides = [network.strides[depth - 1] for depth in depths]
+    patch = network.patch
     if not set(method.targets) <= set(network.card.lora_targets):
         raise TilthError(f"adapter card: the method's targets are none of {backbone_id!r}")
     if method.name == "lora" and not method.targets:
@@ -96,22 +94,29 @@ def build(
     adapted = apply(network, method, seed)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        head: nn.Module
-        if decoder.name == "linear":
-            head = LinearDecoder(dim, patch, classes)
-            depths = [depth]
-        else:
-            head = UNetDecoder(len(wavelengths), dim, classes, decoder.width)
-            depths = [depth // 2, depth]
-    codes = torch.tensor([float("nan") if w is None else float(w) for w in wavelengths])
-    return Segmenter(adapted, head, depths, codes), method
+        head = decoders.make(decoder, bands, dims, strides, classes)
+    return Segmenter(adapted, head, depths, inputs.zoom, patch), method
+
+
+def spread(depth: int, count: int) -> list[int]:
+    """`count` depths spread evenly over a network, the last one its end: (8, 2) -> [4, 8]."""
+    return [max(depth * (number + 1) // count, 1) for number in range(count)]
+
+
+def stored(segmenter: Segmenter, method: Method) -> dict[str, Tensor]:
+    """The tensors that the method changed in the backbone; none without one."""
+    backbone = segmenter.backbone
+    return {} if backbone is None else methods.stored(backbone, method)
 
 
 def restore(
     segmenter: Segmenter, method: Method, adapter: dict[str, Tensor], decoder: dict[str, Tensor]
 ) -> None:
     """Put an adapter's tensors into a segmenter. Raises TilthError where they do not fit."""
-    methods.restore(segmenter.backbone, method, adapter)
+    if segmenter.backbone is not None:
+        methods.restore(segmenter.backbone, method, adapter)
+    elif adapter:
+        raise TilthError("adapter weights: there are some, but no backbone that they belong to")
     try:
         segmenter.decoder.load_state_dict(decoder)
     except RuntimeError as error:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..devices import mixed_precision
-from ..model.decoders import UNetDecoder
+from ..model.decoders.slim import SlimDecoder
 from ..model.segmenter import Segmenter
 from .aim import Aim
 from .augment import spectral_jitter
@@ -91,7 +91,7 @@ class Loop:
         drawn, seen = aim.pixels(), aim.sampled(settings.seed)
         self.weights = class_weights(drawn, seen, classes, settings.balance).to(device)
         decoder = segmenter.decoder
-        self.spectrum = decoder.spectrum if isinstance(decoder, UNetDecoder) else None
+        self.spectrum = decoder.spectrum if isinstance(decoder, SlimDecoder) else None
         table = aim.table()
         self.pixels = torch.from_numpy(table[0]), torch.from_numpy(table[1])
         self.optimizer = _optimizer(segmenter, settings)

@@ -54,7 +54,7 @@ def test_a_card_survives_json():
         ({"std": (0.0, 1.0)}, "positive"),
         ({"native_size": 100}, "multiple"),
         ({"bands": (), "mean": (), "std": ()}, "any_bands"),
-        ({"lora_targets": ()}, "lora_targets"),
+        ({"parameters": 0}, "parameters"),
         ({"ground_resolution_m": (30.0, 10.0)}, "ground_resolution_m"),
         ({"id": ""}, "id"),
     ],

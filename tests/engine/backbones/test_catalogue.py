@@ -10,25 +10,26 @@ import shutil
 import pytest
 import torch
 from safetensors.torch import save
-from tilth_engine.backbones import catalogue
+from tilth_engine.backbones import catalogue, store
+from tilth_engine.backbones.inputs import Inputs
 from tilth_engine.errors import TilthError
+
+INPUTS = Inputs((490.0, 560.0, 665.0))
 
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     """A copy of the embedded backbone's files that the catalogue takes for the real ones."""
-    source, make = catalogue._MAKERS["embedded"]
     for name in ("card.json", "weights.safetensors"):
-        shutil.copy(source / name, tmp_path / name)
-    monkeypatch.setitem(catalogue._MAKERS, "embedded", (tmp_path, make))
+        shutil.copy(store.EMBEDDED / name, tmp_path / name)
+    monkeypatch.setattr(store, "EMBEDDED", tmp_path)
     return tmp_path
 
 
 def test_the_embedded_backbone_is_small_and_frozen():
-    backbone = catalogue.build("embedded")
+    backbone = catalogue.build("embedded", INPUTS)
     card = catalogue.cards()["embedded"]
-    source, _ = catalogue._MAKERS["embedded"]
-    assert (source / card.file).stat().st_size <= 12_000_000
+    assert (store.EMBEDDED / card.file).stat().st_size <= 12_000_000
     assert not backbone.training
     assert not any(parameter.requires_grad for parameter in backbone.parameters())
     assert {parameter.dtype for parameter in backbone.parameters()} == {torch.float32}
@@ -38,10 +39,10 @@ def test_the_embedded_backbone_is_small_and_frozen():
 
 def test_random_weights_follow_the_seed_and_differ_from_the_trained():
     states = [
-        catalogue.build("embedded", random_weights=True, seed=seed).state_dict()
+        catalogue.build("embedded", INPUTS, random_weights=True, seed=seed).state_dict()
         for seed in (0, 0, 1)
     ]
-    trained = catalogue.build("embedded").state_dict()
+    trained = catalogue.build("embedded", INPUTS).state_dict()
     for name, value in states[0].items():
         assert torch.equal(value, states[1][name])
     name = "blocks.3.attn.qkv.weight"
@@ -53,13 +54,13 @@ def test_building_leaves_the_generator_of_torch_alone():
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
-    catalogue.build("embedded", random_weights=True)
+    catalogue.build("embedded", INPUTS, random_weights=True)
     assert torch.equal(torch.rand(3), expected)
 
 
 def test_an_unknown_backbone_is_named_with_those_there_are():
     with pytest.raises(TilthError, match=r"'imaginary'.*embedded"):
-        catalogue.build("imaginary")
+        catalogue.build("imaginary", INPUTS)
 
 
 def test_damaged_weights_are_refused(folder):
@@ -68,14 +69,14 @@ def test_damaged_weights_are_refused(folder):
     data[-1] ^= 1
     path.write_bytes(bytes(data))
     with pytest.raises(TilthError, match="damaged"):
-        catalogue.build("embedded")
-    catalogue.build("embedded", random_weights=True)
+        catalogue.build("embedded", INPUTS)
+    catalogue.build("embedded", INPUTS, random_weights=True)
 
 
 def test_missing_weights_are_refused(folder):
     (folder / "weights.safetensors").unlink()
     with pytest.raises(TilthError, match=r"weights\.safetensors"):
-        catalogue.build("embedded")
+        catalogue.build("embedded", INPUTS)
 
 
 def test_weights_of_another_network_are_refused(folder):
@@ -85,7 +86,7 @@ def test_weights_of_another_network_are_refused(folder):
     card["sha256"] = hashlib.sha256(data).hexdigest()
     (folder / "card.json").write_text(json.dumps(card))
     with pytest.raises(TilthError, match="don't fit"):
-        catalogue.build("embedded")
+        catalogue.build("embedded", INPUTS)
 
 
 @pytest.mark.parametrize("text", ["", "{}", '{"id": "embedded"}', "[1]"])

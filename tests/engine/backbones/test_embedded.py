@@ -8,12 +8,18 @@ import pytest
 import torch
 from tilth_engine.backbones.catalogue import build
 from tilth_engine.backbones.embedded.network import positions
+from tilth_engine.backbones.inputs import Inputs
 from torch import nn
 
 
-@pytest.fixture(scope="module")
-def backbone():
-    return build("embedded")
+def built(wavelengths, **options):
+    """The backbone for bands of these wavelengths, NaN where unknown."""
+    lengths = [None if math.isnan(w) else float(w) for w in wavelengths]
+    return build("embedded", Inputs(tuple(lengths)), **options)
+
+
+def features(image, wavelengths, depths=(8,)):
+    return built(wavelengths)(image, depths)
 
 
 def _image(bands: int, height: int = 16, width: int = 24) -> torch.Tensor:
@@ -21,46 +27,48 @@ def _image(bands: int, height: int = 16, width: int = 24) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("bands", [1, 3, 4, 10, 13, 120])
-def test_any_number_of_bands_gives_finite_features_of_one_size(backbone, bands):
+def test_any_number_of_bands_gives_finite_features_of_one_size(bands):
     wavelengths = torch.linspace(420, 2400, bands)
-    (last,) = backbone(_image(bands), wavelengths, [backbone.depth])
-    assert last.shape == (1, backbone.dim, 4, 6)
+    backbone = built(wavelengths)
+    (last,) = backbone(_image(bands), [backbone.depth])
+    assert last.shape == (1, backbone.dims[-1], 4, 6)
     assert torch.isfinite(last).all()
     assert 0.1 < float(last.std()) < 10
 
 
-def test_the_order_of_bands_is_of_no_account(backbone):
+def test_the_order_of_bands_is_of_no_account():
     image, wavelengths = _image(6), torch.tensor([490.0, 560, 665, 842, 1610, 2190])
     turned = torch.tensor([3, 0, 5, 1, 4, 2])
-    (first,) = backbone(image, wavelengths, [8])
-    (second,) = backbone(image[:, turned], wavelengths[turned], [8])
+    (first,) = features(image, wavelengths)
+    (second,) = features(image[:, turned], wavelengths[turned])
     torch.testing.assert_close(first, second, atol=1e-3, rtol=1e-3)
 
 
-def test_wavelengths_are_used(backbone):
+def test_wavelengths_are_used():
     image = _image(2)
-    (red_nir,) = backbone(image, torch.tensor([665.0, 842.0]), [8])
-    (nir_red,) = backbone(image, torch.tensor([842.0, 665.0]), [8])
+    (red_nir,) = features(image, torch.tensor([665.0, 842.0]))
+    (nir_red,) = features(image, torch.tensor([842.0, 665.0]))
     assert float((red_nir - nir_red).abs().mean()) > 0.01
 
 
-def test_two_bands_without_wavelengths_are_told_apart(backbone):
+def test_two_bands_without_wavelengths_are_told_apart():
     image, unknown = _image(2), torch.full((2,), math.nan)
-    (first,) = backbone(image, unknown, [8])
-    (second,) = backbone(image.flip(1), unknown, [8])
+    (first,) = features(image, unknown)
+    (second,) = features(image.flip(1), unknown)
     assert torch.isfinite(first).all()
     assert float((first - second).abs().mean()) > 0.01
 
 
-def test_known_and_unknown_wavelengths_mix(backbone):
-    (last,) = backbone(_image(11), torch.tensor([500.0] * 2 + [math.nan] * 9), [8])
+def test_known_and_unknown_wavelengths_mix():
+    (last,) = features(_image(11), torch.tensor([500.0] * 2 + [math.nan] * 9))
     assert torch.isfinite(last).all()
 
 
-def test_asked_depths_come_in_their_order(backbone):
+def test_asked_depths_come_in_their_order():
     image, wavelengths = _image(3), torch.tensor([480.0, 560.0, 660.0])
-    late, early = backbone(image, wavelengths, [8, 2])
-    (early_alone,) = backbone(image, wavelengths, [2])
+    backbone = built(wavelengths)
+    late, early = backbone(image, [8, 2])
+    (early_alone,) = backbone(image, [2])
     torch.testing.assert_close(early, early_alone)
     assert float((late - early).abs().mean()) > 0.01
     # The last map comes after the final norm, an affine layer norm over the channels.
@@ -82,14 +90,14 @@ def test_asked_depths_come_in_their_order(backbone):
         (16, 16, 3, 3, []),
     ],
 )
-def test_what_cannot_be_is_refused(backbone, height, width, bands, wavelengths, depths):
-    with pytest.raises(ValueError, match=r"pixels|wavelengths|depths"):
-        backbone(
-            torch.zeros(1, bands, height, width), torch.linspace(500, 900, wavelengths), depths
-        )
+def test_what_cannot_be_is_refused(height, width, bands, wavelengths, depths):
+    backbone = built(torch.linspace(500, 900, wavelengths))
+    with pytest.raises(ValueError, match=r"pixels|bands|depths"):
+        backbone(torch.zeros(1, bands, height, width), depths)
 
 
-def test_adapter_targets_are_linear_layers_of_every_block(backbone):
+def test_adapter_targets_are_linear_layers_of_every_block():
+    backbone = built([500.0])
     assert len(backbone.blocks) == backbone.depth
     for block in backbone.blocks:
         for name in backbone.card.lora_targets:
@@ -97,9 +105,8 @@ def test_adapter_targets_are_linear_layers_of_every_block(backbone):
 
 
 def test_every_parameter_is_used():
-    backbone = build("embedded", random_weights=True).requires_grad_(True)
-    wavelengths = torch.tensor([500.0, *[math.nan] * 8])
-    (last,) = backbone(_image(9), wavelengths, [8])
+    backbone = built([500.0, *[math.nan] * 8], random_weights=True).requires_grad_(True)
+    (last,) = backbone(_image(9), [8])
     # A plain sum would not do: after a layer norm its gradient is nought.
     (last * _image(192, 4, 6).reshape(1, 192, 4, 6)).sum().backward()
     idle = [

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from ..base import Backbone
 from ..card import Card
+from ..inputs import Inputs
 
 DIM = 192
 DEPTH = 8
@@ -80,10 +81,10 @@ class BandLift(nn.Module):
 class EmbeddedBackbone(Backbone):
     """A plain pre-norm vision transformer (timm's blocks) over `BandLift` and a patch kernel."""
 
-    def __init__(self, card: Card) -> None:
+    def __init__(self, card: Card, inputs: Inputs) -> None:
         """Weights are drawn from torch's generator; the catalogue loads the trained ones."""
-        super().__init__()
-        self.card, self.dim, self.patch, self.depth = card, DIM, PATCH, DEPTH
+        super().__init__(card, inputs)
+        self.dims, self.strides, self.patch = (DIM,) * DEPTH, (PATCH,) * DEPTH, PATCH
         self.lift = BandLift(LIFT)
         self.embed = nn.Conv2d(LIFT, DIM, PATCH, stride=PATCH)
         self.blocks = nn.ModuleList(Block(DIM, HEADS, qkv_bias=True) for _ in range(DEPTH))
@@ -97,10 +98,10 @@ class EmbeddedBackbone(Backbone):
             nn.functional.gelu(self.lift(image, wavelengths))
         )
 
-    def forward(self, image: Tensor, wavelengths: Tensor, depths: Sequence[int]) -> list[Tensor]:
+    def forward(self, image: Tensor, depths: Sequence[int]) -> list[Tensor]:
         """Feature maps [B, dim, H/patch, W/patch]; see `Backbone.forward`."""
-        self.check(image, wavelengths, depths)
-        maps = self.tokens(image, wavelengths)
+        self.check(image, depths)
+        maps = self.tokens(image, self.wavelengths)
         rows, columns = maps.shape[-2:]
         grid = positions(rows, columns, maps.shape[1]).to(maps)
         tokens = maps.flatten(2).transpose(1, 2) + grid

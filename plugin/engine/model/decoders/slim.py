@@ -1,4 +1,4 @@
-"""Decoders: from the backbone's feature maps (and the image) to class logits per pixel."""
+"""Tilth's own decoder: single pixels stay sharp."""
 
 from __future__ import annotations
 
@@ -8,27 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .layers import ChannelNorm, ConvBlock, resize_to
+from ..layers import ChannelNorm, ConvBlock, resize_to
 
 
-class LinearDecoder(nn.Module):
-    """One transposed convolution from tokens to pixels: the paper's linear decoder.
-
-    Source: "Fine-tune Smarter, Not Harder" (arXiv 2504.17397), kernel = stride = patch.
-    """
-
-    depths = 1
-
-    def __init__(self, dim: int, patch: int, classes: int) -> None:
-        super().__init__()
-        self.head = nn.ConvTranspose2d(dim, classes, patch, stride=patch)
-
-    def forward(self, image: Tensor, maps: Sequence[Tensor]) -> Tensor:
-        """maps: the last is (B, dim, H/patch, W/patch). Returns logits (B, classes, H, W)."""
-        return self.head(maps[-1])
-
-
-class UNetDecoder(nn.Module):
+class SlimDecoder(nn.Module):
     """Two opinions on every pixel: its spectrum alone, and its surroundings.
 
     The spectral branch is a small network on the pixel's own bands (1x1 convolutions): what a
@@ -41,8 +24,8 @@ class UNetDecoder(nn.Module):
 
     depths = 2
 
-    def __init__(self, bands: int, dim: int, classes: int, width: int = 32) -> None:
-        """dim 0 leaves the tokens out (the decoder alone)."""
+    def __init__(self, bands: int, dims: Sequence[int], classes: int, width: int = 32) -> None:
+        """`dims` are the widths of the feature maps; none means the decoder alone."""
         super().__init__()
         w = width
         self.spectral = nn.Sequential(
@@ -54,8 +37,7 @@ class UNetDecoder(nn.Module):
         self.at_half = nn.Sequential(ConvBlock(w, 2 * w), ConvBlock(2 * w, 2 * w))
         self.at_quarter = nn.Sequential(ConvBlock(2 * w, 4 * w), ConvBlock(4 * w, 4 * w))
         self.tokens = nn.ModuleList(
-            nn.Sequential(ChannelNorm(dim), nn.Conv2d(dim, 4 * w, 1))
-            for _ in range(self.depths if dim else 0)
+            nn.Sequential(ChannelNorm(dim), nn.Conv2d(dim, 4 * w, 1)) for dim in dims
         )
         self.bottom = ConvBlock(4 * w, 4 * w)
         self.up_half = ConvBlock(6 * w, 2 * w)
@@ -72,7 +54,7 @@ class UNetDecoder(nn.Module):
         full = self.at_full(self.stem(image))
         half = self.at_half(F.avg_pool2d(full, 2))
         quarter = self.at_quarter(F.avg_pool2d(half, 2))
-        for project, tokens in zip(self.tokens, maps, strict=False):
+        for project, tokens in zip(self.tokens, maps, strict=True):
             quarter = quarter + resize_to(project(tokens), quarter)
         x = self.bottom(self.drop(quarter))
         x = self.up_half(torch.cat([resize_to(x, half), half], 1))

@@ -31,7 +31,7 @@ from .jobs import Extent, PredictJob
 from .map_file import class_map, percent_raster
 from .mapping import Grid, Mapper, blocks
 from .model import methods
-from .model.decoders import DecoderSettings
+from .model.decoders.factory import DecoderSettings
 from .model.segmenter import Segmenter, build, restore
 from .normalise import Normalisation, named_bands
 

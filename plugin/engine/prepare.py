@@ -20,7 +20,7 @@ from .data.splits import Split, split
 from .errors import TilthError
 from .events import Reporter
 from .jobs import TrainJob
-from .model.decoders import DecoderSettings
+from .model.decoders.factory import DecoderSettings
 from .normalise import Normalisation, wavelengths
 from .training.loop import Settings
 

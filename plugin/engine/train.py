@@ -27,7 +27,7 @@ from .evaluate import scores
 from .events import Reporter
 from .jobs import TrainJob, to_json
 from .model import methods
-from .model.decoders import DecoderSettings
+from .model.decoders.factory import DecoderSettings
 from .model.methods import Method
 from .model.segmenter import Segmenter, build, restore, stored
 from .normalise import Normalisation

@@ -11,8 +11,9 @@ from torch.nn import functional as F
 from ..backbones import catalogue
 from ..backbones.inputs import Inputs
 from ..errors import TilthError
-from . import decoders, methods
-from .decoders import DecoderSettings
+from . import methods
+from .decoders import factory
+from .decoders.factory import DecoderSettings
 from .decoders.slim import SlimDecoder
 from .layers import resize_to
 from .methods import Method, apply
@@ -80,9 +81,9 @@ def build(
     if backbone_id == NO_BACKBONE:
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            return Segmenter(None, decoders.make(decoder, bands, [], [], classes)), method
+            return Segmenter(None, factory.make(decoder, bands, [], [], classes)), method
     network = catalogue.build(backbone_id, inputs, random_weights=random_backbone, seed=seed)
-    depths = spread(network.depth, decoders.DEPTHS[decoder.name])
+    depths = spread(network.depth, factory.DEPTHS[decoder.name])
     dims = [network.dims[depth - 1] for depth in depths]
     strides = [network.strides[depth - 1] for depth in depths]
     patch = network.patch
@@ -94,7 +95,7 @@ def build(
     adapted = apply(network, method, seed)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        head = decoders.make(decoder, bands, dims, strides, classes)
+        head = factory.make(decoder, bands, dims, strides, classes)
     return Segmenter(adapted, head, depths, inputs.zoom, patch), method
 
 

@@ -15,11 +15,13 @@ class Inputs:
 
     `wavelengths` are centres in nm, None where unknown. `bands` says for each band of the image
     which of the card's bands it is (an index into `card.bands`), None where it is none of them; it
-    is empty for a backbone that takes any band. `frames` counts the dates from 0, one number a
-    band; empty means that all bands are of one date. `dates` has an ISO date for each frame, ""
-    where unknown; `location` is longitude and latitude of the image's centre in degrees.
-    `time_location` says whether a backbone that can be told them is told them. `resolution_m` is
-    the side of a pixel, before the image is enlarged `zoom` times for the backbone.
+    is empty for a backbone that takes any band. `left_out` are the places of bands that the
+    backbone doesn't see at all (the decoder does): it is built for `seen()`. `frames` counts the
+    dates from 0, one number a band; empty means that all bands are of one date. `dates` has an ISO
+    date for each frame, "" where unknown; `location` is longitude and latitude of the image's
+    centre in degrees. `time_location` says whether a backbone that can be told them is told them.
+    `resolution_m` is the side of a pixel, before the image is enlarged `zoom` times for the
+    backbone.
     """
 
     wavelengths: tuple[float | None, ...]
@@ -30,6 +32,7 @@ class Inputs:
     time_location: bool = False
     resolution_m: float | None = None
     zoom: float = 1.0
+    left_out: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse inputs that contradict themselves. Raises ValueError."""
@@ -42,11 +45,38 @@ class Inputs:
             raise ValueError("inputs: not one date a frame")
         if not 0 < self.zoom <= 64:
             raise ValueError("inputs: the zoom makes no sense")
+        if len(set(self.left_out) & set(range(count))) != len(self.left_out) or not self.picks:
+            raise ValueError("inputs: the bands left out make no sense")
 
     @property
     def frame_count(self) -> int:
         """The number of dates."""
         return max(self.frames, default=0) + 1
+
+    @property
+    def picks(self) -> tuple[int, ...]:
+        """The places of the bands that the backbone sees, in the image's order."""
+        hidden = set(self.left_out)
+        return tuple(place for place in range(len(self.wavelengths)) if place not in hidden)
+
+    def seen(self) -> Inputs:
+        """What the backbone is built for: the inputs without the bands that it doesn't see.
+
+        Dates of which it sees no band go, and the others are numbered anew.
+        """
+        if not self.left_out:
+            return self
+        picks = self.picks
+        frames = tuple(self.frames[place] for place in picks) if self.frames else ()
+        kept = sorted(set(frames))
+        return replace(
+            self,
+            wavelengths=tuple(self.wavelengths[place] for place in picks),
+            bands=tuple(self.bands[place] for place in picks) if self.bands else (),
+            frames=tuple(kept.index(frame) for frame in frames),
+            dates=tuple(self.dates[frame] for frame in kept or [0]) if self.dates else (),
+            left_out=(),
+        )
 
     @staticmethod
     def all_of(card: Card) -> Inputs:
@@ -79,6 +109,7 @@ class Inputs:
                 bool(values["time_location"]),
                 None if values["resolution_m"] is None else float(values["resolution_m"]),
                 float(values["zoom"]),
+                tuple(int(place) for place in values.get("left_out", [])),
             )
         except (KeyError, IndexError, OverflowError, TypeError) as error:
             raise ValueError(f"inputs: damaged ({error})") from error

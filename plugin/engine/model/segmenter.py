@@ -25,7 +25,8 @@ NO_BACKBONE = "none"
 class Segmenter(nn.Module):
     """From a standardised image to class logits; `backbone` is None for the decoder alone.
 
-    The backbone gets the image enlarged `zoom` times, with sides that are multiples of its patch.
+    The backbone gets the image enlarged `zoom` times, with sides that are multiples of its patch,
+    and of the image's bands those at `picks` (all where it is empty).
     """
 
     def __init__(
@@ -35,16 +36,20 @@ class Segmenter(nn.Module):
         depths: Sequence[int] = (),
         zoom: float = 1.0,
         patch: int = 1,
+        picks: Sequence[int] = (),
     ) -> None:
         super().__init__()
         self.backbone = backbone
         self.decoder = decoder
         self.depths, self.zoom, self.patch = list(depths), zoom, patch
+        self.picks = list(picks)
 
     def features(self, image: Tensor) -> list[Tensor]:
         """The backbone's feature maps (B, dim, h, w) of an image (B, C, H, W); none without one."""
         if self.backbone is None:
             return []
+        if self.picks:
+            image = image[:, self.picks]
         steps = [max(round(side * self.zoom / self.patch), 1) for side in image.shape[-2:]]
         size = [count * self.patch for count in steps]
         if size != list(image.shape[-2:]):
@@ -82,7 +87,7 @@ def build(
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             return Segmenter(None, factory.make(decoder, bands, [], [], classes)), method
-    network = catalogue.build(backbone_id, inputs, random_weights=random_backbone, seed=seed)
+    network = catalogue.build(backbone_id, inputs.seen(), random_weights=random_backbone, seed=seed)
     depths = spread(network.depth, factory.DEPTHS[decoder.name])
     dims = [network.dims[depth - 1] for depth in depths]
     strides = [network.strides[depth - 1] for depth in depths]
@@ -96,7 +101,8 @@ def build(
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         head = factory.make(decoder, bands, dims, strides, classes)
-    return Segmenter(adapted, head, depths, inputs.zoom, patch), method
+    picks = inputs.picks if inputs.left_out else ()
+    return Segmenter(adapted, head, depths, inputs.zoom, patch, picks), method
 
 
 def spread(depth: int, count: int) -> list[int]:

@@ -8,15 +8,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-import rasterio.warp
 from rasterio.crs import CRS
 from rasterio.transform import Affine
 from rasterio.windows import Window
 
 from ..errors import TilthError
+from . import dates as times
 from . import scale as scales
 from .bands import Band, match, unique
-from .source import RASTER_FAULTS, Grid, Source, apply, open_source
+from .resolution import resolution
+from .source import Grid, Source, open_source
 
 _SAMPLE_VALUES = 20_000_000
 _ENOUGH = 1000  # valid pixels that make a sample
@@ -32,12 +33,12 @@ class Image:
 
     def __init__(self, paths: Sequence[str], sources: list[Source], bands: Sequence[int]) -> None:
         self.paths = list(paths)
-        self._sources = sources
+        self._sources = times.in_date_order(sources)
         self._grid = sources[0].grid
         self._lock = threading.Lock()
         self._samples: dict[int, np.ndarray] = {}
         self._scale: scales.Scale | None = None
-        offered = [(source, index) for source in sources for index in range(len(source.bands))]
+        offered = [(one, index) for one in self._sources for index in range(len(one.bands))]
         named = unique([source.bands[index] for source, index in offered])
         self.selection = list(bands) or list(range(1, len(offered) + 1))
         if max(self.selection) > len(offered):
@@ -54,7 +55,8 @@ class Image:
         """Open one scene. ``bands`` are counted from 1 over the (stacked) image; empty means all.
 
         Stacked files are brought to the grid of the finest (the first of these); where a file
-        does not reach, pixels are invalid. Raises TilthError on files that can't be used.
+        does not reach, pixels are invalid. A series of dates is stacked in the order of time
+        (see dates.py). Raises TilthError on files that can't be used.
         """
         if not paths:
             raise TilthError("images: nothing given; pick at least one image")
@@ -64,7 +66,7 @@ class Image:
         try:
             for path in paths:
                 sources.append(open_source(str(path)))
-            finest = min(sources, key=lambda source: round(_resolution(source.grid), 6))
+            finest = min(sources, key=lambda source: round(resolution(source.grid), 6))
             _check_stack(sources, finest)
             sources = [source.on_grid(finest.grid) for source in sources]
             return Image(paths, sources, bands)
@@ -121,7 +123,7 @@ class Image:
     @property
     def resolution_m(self) -> float:
         """Ground metres a pixel, at the image's centre; NaN without any georeference."""
-        return _resolution(self._grid) if self.georeferenced else math.nan
+        return resolution(self._grid) if self.georeferenced else math.nan
 
     @property
     def wavelengths(self) -> np.ndarray:
@@ -134,6 +136,24 @@ class Image:
     def bounds(self) -> tuple[float, float, float, float]:
         """xmin, ymin, xmax, ymax in the image's coordinates (of a rotated one, around it)."""
         return self._grid.bounds
+
+    def times(self, given: Sequence[str] = ()) -> tuple[tuple[int, ...], tuple[str, ...]]:
+        """The number of each band's date, and the dates (ISO); see `dates.frames_of`.
+
+        ``given`` are dates that overrule what the files say, one for each in the order in which
+        they were opened, or one for all. Raises TilthError where they make no sense.
+        """
+        days = [times.source_date(source) for source in self._sources]
+        if given:
+            told = times.checked(given, len(self.paths) if len(given) > 1 else 1)
+            by_path = dict(zip(self.paths, told * (len(self.paths) // len(told)), strict=True))
+            days = [by_path[source.path] for source in self._sources]
+        files = [[s is owner for s in self._sources].index(True) for owner, _ in self._picks]
+        bands = [owner.bands[index] for owner, index in self._picks]
+        frames, dates = times.frames_of(files, bands, days)
+        if len(set(given)) > 1 and not frames:
+            raise TilthError(f"dates: the files of {self.name} have not all the same bands")
+        return frames, dates
 
     @property
     def can_have_gaps(self) -> bool:
@@ -150,7 +170,7 @@ class Image:
         for source in self._sources:
             origin = source.parents[0] if source.parents else source.dataset
             tags.update({key.lower(): value for key, value in origin.tags().items()})
-        self._scale = scales.recognise(self._values(), dataset.dtypes[0], tags)
+        self._scale = scales.recognise(self.sample(), dataset.dtypes[0], tags)
         return self._scale
 
     def read(self, window: Window, boundless: bool = True) -> tuple[np.ndarray, np.ndarray]:
@@ -211,7 +231,7 @@ class Image:
         the value there, so that clouds and glints don't stretch the scale. A constant band has
         the standard deviation 1; without any valid pixel the result is 0 and 1.
         """
-        sample = self._values(max_pixels)
+        sample = self.sample(max_pixels)
         if len(sample) == 0:
             return np.zeros(self.count), np.ones(self.count)
         low, high = np.percentile(sample, [0.5, 99.5], axis=0)
@@ -224,7 +244,7 @@ class Image:
         std[~(std > 1e-9 * np.maximum(np.abs(mean), 1e-3))] = 1.0
         return mean, std
 
-    def _values(self, max_pixels: int = 1_000_000) -> np.ndarray:
+    def sample(self, max_pixels: int = 1_000_000) -> np.ndarray:
         """Valid values [N, C] from windows on an even grid; from all windows where these miss."""
         limit = max(10_000, min(max_pixels, _SAMPLE_VALUES // self.count))
         if limit in self._samples:
@@ -370,45 +390,3 @@ def _intersection(
     left, top = max(col, 0), max(row, 0)
     right, bottom = min(col + w, width), min(row + h, height)
     return (left, top, right - left, bottom - top) if right > left and bottom > top else None
-
-
-def _resolution(grid: Grid) -> float:
-    """Ground metres a pixel at the grid's centre."""
-    transform = grid.transform
-    nominal = math.sqrt(abs(transform.a * transform.e - transform.b * transform.d))
-    if grid.crs is None:
-        return nominal
-    if not grid.crs.is_geographic:
-        nominal *= _metres_a_unit(grid.crs)
-    ground = _ground_resolution(grid)
-    if ground is None or (not grid.crs.is_geographic and abs(ground / nominal - 1) < 0.02):
-        return nominal
-    return ground
-
-
-def _metres_a_unit(crs: CRS) -> float:
-    try:
-        return float(crs.linear_units_factor[1])
-    except (*RASTER_FAULTS, ValueError):
-        return 1.0
-
-
-def _ground_resolution(grid: Grid) -> float | None:
-    """From the geographic coordinates of three neighbouring pixels on the ellipsoid."""
-    col, row = grid.width / 2, grid.height / 2
-    points = [apply(grid.transform, col + x, row + y) for x, y in ((0, 0), (1, 0), (0, 1))]
-    xs, ys = zip(*points, strict=True)
-    try:
-        lon, lat = rasterio.warp.transform(grid.crs, CRS.from_epsg(4326), list(xs), list(ys))
-    except RASTER_FAULTS:
-        return None
-    if not all(map(math.isfinite, (*lon, *lat))):
-        return None
-    phi = math.radians(lat[0])
-    # Radii of curvature of the WGS 84 ellipsoid, along the meridian and across it.
-    squash = 1 - 0.00669437999014 * math.sin(phi) ** 2
-    north = math.radians(1) * 6378137.0 * (1 - 0.00669437999014) / squash**1.5
-    east = math.radians(1) * 6378137.0 / math.sqrt(squash) * math.cos(phi)
-    (ax, ay), (bx, by) = (((lon[k] - lon[0]) * east, (lat[k] - lat[0]) * north) for k in (1, 2))
-    area = abs(ax * by - ay * bx)
-    return math.sqrt(area) if area > 0 else None

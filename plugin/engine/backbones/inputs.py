@@ -21,7 +21,8 @@ class Inputs:
     date for each frame, "" where unknown; `location` is longitude and latitude of the image's
     centre in degrees. `time_location` says whether a backbone that can be told them is told them.
     `resolution_m` is the side of a pixel, before the image is enlarged `zoom` times for the
-    backbone.
+    backbone. `own_statistics` is true where the image is standardised by its own figures instead of
+    the card's, so that a backbone can't tell physical values from it.
     """
 
     wavelengths: tuple[float | None, ...]
@@ -33,6 +34,7 @@ class Inputs:
     resolution_m: float | None = None
     zoom: float = 1.0
     left_out: tuple[int, ...] = ()
+    own_statistics: bool = False
 
     def __post_init__(self) -> None:
         """Refuse inputs that contradict themselves. Raises ValueError."""
@@ -110,6 +112,7 @@ class Inputs:
                 None if values["resolution_m"] is None else float(values["resolution_m"]),
                 float(values["zoom"]),
                 tuple(int(place) for place in values.get("left_out", [])),
+                bool(values.get("own_statistics", False)),
             )
         except (KeyError, IndexError, OverflowError, TypeError) as error:
             raise ValueError(f"inputs: damaged ({error})") from error

@@ -42,6 +42,8 @@ from .version import VERSION
 # Held-out chips that are looked at after each epoch; the final score is over all of them.
 EPOCH_CHIPS = 32
 MARGIN = 8
+# Pixels from all over the images whose spectra training looks at.
+LANDSCAPE = 20_000
 
 
 def train(job: TrainJob, reporter: Reporter) -> dict[str, Any]:
@@ -69,6 +71,7 @@ def train(job: TrainJob, reporter: Reporter) -> dict[str, Any]:
             len(ready.codes),
             device,
             ready.settings,
+            _landscape(ready),
         )
         folder = Path(job.work_folder or f"{job.out}.training")
         try:
@@ -220,6 +223,18 @@ def _units(ready: Prepared, samples: Samples) -> tuple[NDArray[np.int32], list[A
     held_out = {units[i] for i in ready.split.validation_ids} - training
     chips = cover(samples, np.array(sorted(held_out), np.int32), samples.size, MARGIN)
     return np.array(sorted(training), np.int32), [chip for chip in chips if chip.classes.any()]
+
+
+def _landscape(ready: Prepared) -> NDArray[np.float32]:
+    """Standardised pixels [N, C] from all over the images."""
+    rng = np.random.default_rng(ready.settings.seed)
+    parts = []
+    for image, normalisation in zip(ready.images, ready.normalisations, strict=True):
+        values = image.sample()
+        picked = rng.permutation(len(values))[: LANDSCAPE // len(ready.images)]
+        pixels = values[np.sort(picked)].T[:, :, None]
+        parts.append(normalisation.apply(pixels, np.ones(pixels.shape[1:], bool))[:, :, 0].T)
+    return np.concatenate(parts)
 
 
 def _thinned(chips: list[Any], seed: int) -> list[Any]:

@@ -20,14 +20,17 @@ from ..model.segmenter import Segmenter
 from .aim import Aim
 from .augment import spectral_jitter
 from .average import Average, put
+from .forest import forest_labels
 from .samples import Chip
 
 IGNORE = -1
 SMOOTHING = 0.1
 # Held-out scores that differ by less say nothing.
 TIE = 0.005
-# Labelled pixels that the spectral branch sees in a step.
+# Pixels that each spectral branch sees in a step.
 PIXELS = 2048
+# The forest's labels are for pixels as they are; a little jitter keeps its steps from being learnt.
+DISTIL_JITTER = 1 / 3
 
 
 @dataclass(frozen=True)
@@ -80,7 +83,9 @@ class Loop:
         classes: int,
         device: torch.device,
         settings: Settings,
+        landscape: NDArray[np.float32] | None = None,
     ) -> None:
+        """``landscape`` [N, C]: standardised pixels from all over the images, labelled or not."""
         # Channels last: the decoder's convolutions are four times as fast on CPUs.
         self.segmenter = segmenter.to(device).to(memory_format=torch.channels_last)
         self.aim = aim
@@ -91,9 +96,13 @@ class Loop:
         drawn, seen = aim.pixels(), aim.sampled(settings.seed)
         self.weights = class_weights(drawn, seen, classes, settings.balance).to(device)
         decoder = segmenter.decoder
-        self.spectrum = decoder.spectrum if isinstance(decoder, SlimDecoder) else None
+        self.branches = decoder if isinstance(decoder, SlimDecoder) else None
         table = aim.table()
         self.pixels = torch.from_numpy(table[0]), torch.from_numpy(table[1])
+        if self.branches is not None:
+            around = table[0][:0] if landscape is None else landscape
+            soft = forest_labels(*table, around, classes, settings.seed)
+            self.opinions = torch.from_numpy(soft[0]), torch.from_numpy(soft[1])
         self.optimizer = _optimizer(segmenter, settings)
         self.rates = [group["lr"] for group in self.optimizer.param_groups]
         self.average = Average(segmenter)
@@ -175,8 +184,8 @@ class Loop:
         loss = F.cross_entropy(
             logits.float(), target, self.weights, ignore_index=IGNORE, label_smoothing=SMOOTHING
         )
-        if self.spectrum is not None:
-            loss = loss + self._spectral_loss(self.spectrum, generator)
+        if self.branches is not None:
+            loss = loss + self._spectral_loss(self.branches, generator)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(
@@ -186,19 +195,23 @@ class Loop:
         self.average.update(self.segmenter)
         return float(loss.detach())
 
-    def _spectral_loss(
-        self, spectrum: Callable[[Tensor], Tensor], generator: torch.Generator
-    ) -> Tensor:
-        """The loss of the spectral branch on single pixels, drawn in the shares of the labels.
+    def _spectral_loss(self, decoder: SlimDecoder, generator: torch.Generator) -> Tensor:
+        """The losses of the spectral branches on single pixels, drawn in the shares of the labels.
 
-        It learns by itself: in one sum with the U-Net, the surroundings would explain away what
+        Each learns by itself: in one sum with the U-Net, the surroundings would explain away what
         the spectrum could have learnt, and mislead where the next region looks different.
         """
-        picked = torch.randint(len(self.pixels[1]), (PIXELS,), generator=generator)
-        values, target = (part[picked].to(self.device) for part in self.pixels)
-        image = spectral_jitter(values[:, :, None, None], generator, self.settings.jitter)
-        logits = spectrum(image)[:, :, 0, 0]
-        return F.cross_entropy(logits, target)
+        jitter = self.settings.jitter
+        loss = torch.zeros((), device=self.device)
+        for branch, (pixels, targets), strength in (
+            (decoder.spectral, self.pixels, jitter),
+            (decoder.distilled, self.opinions, jitter * DISTIL_JITTER),
+        ):
+            picked = torch.randint(len(targets), (PIXELS,), generator=generator)
+            values, target = pixels[picked].to(self.device), targets[picked].to(self.device)
+            image = spectral_jitter(values[:, :, None, None], generator, strength)
+            loss = loss + F.cross_entropy(branch(image)[:, :, 0, 0], target)
+        return loss
 
     def _judge(
         self, values: dict[str, float | None], score: Callable[[NDArray[np.int64]], float]
@@ -292,7 +305,7 @@ def _optimizer(segmenter: Segmenter, settings: Settings) -> torch.optim.Optimize
             rate = settings.decoder_rate
             if name.startswith("backbone."):
                 rate = settings.learning_rate
-            elif name.startswith("decoder.spectral"):
+            elif name.startswith(("decoder.spectral", "decoder.distilled")):
                 rate = settings.spectral_rate
             rates.setdefault(rate, []).append(parameter)
     groups = [{"params": parameters, "lr": rate} for rate, parameters in rates.items()]

@@ -10,16 +10,31 @@ from torch.nn import functional as F
 
 from ..layers import ChannelNorm, ConvBlock, resize_to
 
+# The weight of the spectral branch that learns the labels; the rest is the distilled one's.
+SHARE = 0.5
+
+
+def spectral_branch(bands: int, classes: int, width: int) -> nn.Module:
+    """A small network on each pixel's own bands: (B, bands, H, W) to logits (B, classes, H, W)."""
+    return nn.Sequential(
+        nn.Conv2d(bands, width, 1),
+        nn.GELU(),
+        nn.Conv2d(width, width, 1),
+        nn.GELU(),
+        nn.Conv2d(width, classes, 1),
+    )
+
 
 class SlimDecoder(nn.Module):
-    """Two opinions on every pixel: its spectrum alone, and its surroundings.
+    """Three opinions on every pixel: two on its spectrum alone, one on its surroundings.
 
-    The spectral branch is a small network on the pixel's own bands (1x1 convolutions): what a
-    random forest sees, and as hard to mislead. The other is a slim U-Net (layout after Ronneberger
-    et al. 2015, arXiv 1505.04597) whose encoder sees the image at full, half and quarter
-    resolution, so that single pixels stay sharp; the backbone's tokens of several depths are added
-    at a quarter. The spectrum's logits count twice: where another region looks different, it is
-    the surroundings that mislead (docs/method.md).
+    The spectral branches are small networks on the pixel's own bands (1x1 convolutions): what a
+    random forest sees, and as hard to mislead. One learns the labels, the other what a forest
+    makes of the landscape (training/forest.py). The third opinion is a slim U-Net (layout after
+    Ronneberger et al. 2015, arXiv 1505.04597) whose encoder sees the image at full, half and
+    quarter resolution, so that single pixels stay sharp; the backbone's tokens of several depths
+    are added at a quarter. It counts half as much as the spectrum: where another region looks
+    different, it is the surroundings that mislead (docs/method.md).
     """
 
     depths = 2
@@ -28,10 +43,8 @@ class SlimDecoder(nn.Module):
         """`dims` are the widths of the feature maps; none means the decoder alone."""
         super().__init__()
         w = width
-        self.spectral = nn.Sequential(
-            nn.Conv2d(bands, 2 * w, 1), nn.GELU(), nn.Conv2d(2 * w, 2 * w, 1), nn.GELU()
-        )
-        self.spectral_head = nn.Conv2d(2 * w, classes, 1)
+        self.spectral = spectral_branch(bands, classes, 2 * w)
+        self.distilled = spectral_branch(bands, classes, 2 * w)
         self.stem = nn.Sequential(nn.Conv2d(bands, w, 3, padding=1), ChannelNorm(w), nn.GELU())
         self.at_full = ConvBlock(w, w)
         self.at_half = nn.Sequential(ConvBlock(w, 2 * w), ConvBlock(2 * w, 2 * w))
@@ -46,8 +59,9 @@ class SlimDecoder(nn.Module):
         self.head = nn.Conv2d(w, classes, 1)
 
     def spectrum(self, image: Tensor) -> Tensor:
-        """Logits of the spectral branch: what each pixel's bands alone say."""
-        return self.spectral_head(self.spectral(image))  # type: ignore[no-any-return]
+        """Log-probabilities (B, classes, H, W): what each pixel's bands alone say."""
+        opinions = [branch(image).log_softmax(1) for branch in (self.spectral, self.distilled)]
+        return SHARE * opinions[0] + (1 - SHARE) * opinions[1]  # type: ignore[no-any-return]
 
     def surroundings(self, image: Tensor, maps: Sequence[Tensor]) -> Tensor:
         """Logits of the U-Net."""

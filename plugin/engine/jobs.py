@@ -15,7 +15,7 @@ from typing import Any, Dict, List, Optional, Tuple, Type
 from .errors import TilthError
 
 METHODS = ("lora", "frozen", "full")
-DECODERS = ("slim", "linear")
+DECODERS = ("slim", "linear", "fcn", "unet", "upernet")
 NORMALISATIONS = ("auto", "image", "card")
 PRECISIONS = ("auto", "float32", "bfloat16", "float16", "int8", "nf4")
 SPLITS = ("polygons", "blocks", "none")

@@ -14,6 +14,7 @@ from ..errors import TilthError
 from . import methods
 from .decoders import factory
 from .decoders.factory import DecoderSettings
+from .decoders.image_branch import ImageBranch
 from .decoders.slim import SlimDecoder
 from .layers import resize_to
 from .methods import Method, apply
@@ -63,7 +64,7 @@ class Segmenter(nn.Module):
     def surroundings(self, image: Tensor) -> Tensor:
         """What training judges chips by: the logits without those of a spectral branch."""
         maps = self.features(image)
-        if isinstance(self.decoder, SlimDecoder):
+        if isinstance(self.decoder, (SlimDecoder, ImageBranch)):
             return self.decoder.surroundings(image, maps)
         return resize_to(self.decoder(image, maps), image)
 
@@ -100,7 +101,7 @@ def build(
     adapted = apply(network, method, seed)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        head = factory.make(decoder, bands, dims, strides, classes)
+        head = factory.make(decoder, bands, dims, strides, classes, inputs.zoom)
     picks = inputs.picks if inputs.left_out else ()
     return Segmenter(adapted, head, depths, inputs.zoom, patch, picks), method
 

@@ -1,0 +1,58 @@
+"""Tilth's full-resolution image branch, for any decoder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..layers import ChannelNorm, ConvBlock, resize_to
+from .slim import SHARE, spectral_branch
+
+
+class ImageBranch(nn.Module):
+    """A decoder joined with what the image itself shows, pixel by pixel.
+
+    It does for any decoder what `SlimDecoder` has built in: two branches on each pixel's spectrum
+    alone, and an encoder of the image at full and half resolution that the decoder's features
+    join, so that single pixels stay sharp however coarse the backbone's maps are. The spectrum
+    counts twice.
+    """
+
+    def __init__(
+        self, decoder: nn.Module, features: int, bands: int, classes: int, width: int = 32
+    ) -> None:
+        """`decoder` gives maps of so many `features` instead of logits; `width` are the branch's
+        channels at full resolution."""
+        super().__init__()
+        w = width
+        self.spectral = spectral_branch(bands, classes, 2 * w)
+        self.distilled = spectral_branch(bands, classes, 2 * w)
+        self.decoder = decoder
+        self.norm = ChannelNorm(features)
+        self.stem = nn.Sequential(nn.Conv2d(bands, w, 3, padding=1), ChannelNorm(w), nn.GELU())
+        self.at_full = ConvBlock(w, w)
+        self.at_half = nn.Sequential(ConvBlock(w, 2 * w), ConvBlock(2 * w, 2 * w))
+        self.up_half = ConvBlock(features + 2 * w, 2 * w)
+        self.up_full = ConvBlock(features + 3 * w, w)
+        self.head = nn.Conv2d(w, classes, 1)
+
+    def spectrum(self, image: Tensor) -> Tensor:
+        """Log-probabilities (B, classes, H, W): what each pixel's bands alone say."""
+        opinions = [branch(image).log_softmax(1) for branch in (self.spectral, self.distilled)]
+        return SHARE * opinions[0] + (1 - SHARE) * opinions[1]  # type: ignore[no-any-return]
+
+    def surroundings(self, image: Tensor, maps: Sequence[Tensor]) -> Tensor:
+        """Logits (B, classes, H, W) of the decoder joined with the image."""
+        deep = self.norm(self.decoder(image, maps))
+        full = self.at_full(self.stem(image))
+        half = self.at_half(F.avg_pool2d(full, 2))
+        x = self.up_half(torch.cat([resize_to(deep, half), half], 1))
+        x = self.up_full(torch.cat([resize_to(x, full), resize_to(deep, full), full], 1))
+        return self.head(x)  # type: ignore[no-any-return]
+
+    def forward(self, image: Tensor, maps: Sequence[Tensor]) -> Tensor:
+        """image (B, bands, H, W), maps (B, dim, h, w) each. Returns logits (B, classes, H, W)."""
+        return self.spectrum(image) + self.surroundings(image, maps) / 2

@@ -22,8 +22,10 @@ LARGEST_MODULE = 420  # lines; about 400 is where a module has more than one sub
 ENGINE_LAYERS = (
     ("launch",),
     ("cli", "worker"),
+    ("backbones_cli",),
     ("run",),
     ("train", "predict", "evaluate", "planning", "inspection", "describe"),
+    ("weights",),
     ("prepare", "calibration", "mapping", "map_file", "report", "normalise"),
     ("training", "adapter_file", "card", "model"),
     ("backbones", "data"),

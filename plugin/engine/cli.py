@@ -9,8 +9,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from . import jobs
-from .errors import TilthError
+from . import backbones_cli, jobs
 from .events import Reporter
 from .run import Runner, failure
 from .version import VERSION
@@ -24,6 +23,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     # Else GDAL keeps a twentieth of the memory full of blocks (in megabytes).
     os.environ.setdefault("GDAL_CACHEMAX", "256")
+    # What is fetched from the hub is fetched without an account of this machine's software.
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     options = _parser().parse_args(arguments)
     if options.verb == "worker":
         from .worker import main as worker
@@ -135,8 +136,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"tilth {VERSION}")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="COMMAND")
-    for add in (_train, _predict, _evaluate, _inspect, _backbones):
+    for add in (_train, _predict, _evaluate, _inspect):
         add(verbs)
+    backbones_cli.add_parser(verbs, _common)
     verbs.add_parser("worker", help="the JSON-lines worker that the plugin starts")
     return parser
 
@@ -261,25 +263,6 @@ def _inspect(verbs: Any) -> None:
     parser.add_argument("adapter", metavar="ADAPTER.tilth")
     _common(parser)
     parser.set_defaults(make=lambda o: jobs.InspectJob(o.adapter))
-
-
-def _backbones(verbs: Any) -> None:
-    parser = verbs.add_parser("backbones", help="the backbones that Tilth has")
-    parser.add_argument("action", nargs="?", default="list", choices=("list", "show"))
-    parser.add_argument("id", nargs="?", default="")
-    _common(parser)
-    parser.set_defaults(make=_backbones_job)
-
-
-def _backbones_job(options: argparse.Namespace) -> jobs.DescribeJob:
-    if options.action == "show":
-        from .backbones import catalogue
-
-        if options.id not in catalogue.cards():
-            known = ", ".join(catalogue.cards())
-            raise TilthError(f"backbone {options.id!r}: not known; choose one of {known}")
-        options.run = lambda job, reporter: catalogue.cards()[options.id].to_dict()
-    return jobs.DescribeJob()
 
 
 def _numbers(text: str) -> list[int]:

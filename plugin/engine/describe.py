@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from . import devices
+from . import devices, weights
 from .backbones import catalogue
 from .version import VERSION
 
@@ -20,5 +20,5 @@ def describe() -> dict[str, Any]:
         "torch": torch.__version__,
         "devices": devices.describe(),
         "default_device": devices.default(),
-        "backbones": [card.to_dict() for card in catalogue.cards().values()],
+        "backbones": [weights.state(card) for card in catalogue.cards().values()],
     }

@@ -11,7 +11,16 @@ from typing import Any
 
 from .errors import Cancelled, OutOfMemoryError, TilthError
 from .events import Reporter
-from .jobs import DescribeJob, EvaluateJob, InspectJob, PlanJob, PredictJob, TrainJob
+from .jobs import (
+    AddJob,
+    DescribeJob,
+    EvaluateJob,
+    FetchJob,
+    InspectJob,
+    PlanJob,
+    PredictJob,
+    TrainJob,
+)
 
 
 class Runner:
@@ -51,6 +60,14 @@ class Runner:
             from .describe import describe
 
             return describe()
+        if isinstance(job, FetchJob):
+            from .weights import fetch_weights
+
+            return fetch_weights(job, reporter)
+        if isinstance(job, AddJob):
+            from .weights import add_weights
+
+            return add_weights(job, reporter)
         raise TilthError(f"job: {type(job).__name__} can't be run")
 
     def release(self) -> None:

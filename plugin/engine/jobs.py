@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from typing import Any, Dict, List, Optional, Tuple, Type
 
 from .errors import TilthError
+from .method_list import METHODS
 
-METHODS = ("lora", "frozen", "full")
 DECODERS = ("slim", "linear", "fcn", "unet", "upernet")
 NORMALISATIONS = ("auto", "image", "card")
 PRECISIONS = ("auto", "float32", "bfloat16", "float16", "int8", "nf4")
@@ -58,8 +58,9 @@ class TrainJob:
     bound the training, whichever ends first; without either, the engine chooses. ``work_folder``
     keeps the checkpoint that a killed run goes on from when ``resume`` is true.
 
-    ``rank``, ``alpha``, ``dropout`` and ``targets`` concern the methods that have them, ``prompts``
-    prompt tuning. ``image_branch`` gives a decoder Tilth's branch at full resolution.
+    ``rank``, ``alpha``, ``dropout`` and ``targets`` (q, k, v, qkv, proj, fc1, fc2, or a layer's own
+    name) concern the methods that have them, ``prompts`` prompt tuning; what is left out is the
+    method's usual. ``image_branch`` gives a decoder Tilth's branch at full resolution.
     ``normalisation`` is by the backbone's card or by the image's own statistics. ``matching`` names
     for each band of the image the backbone's band that it is, "" where it is none of them; empty
     means that Tilth finds it out. ``dates`` are ISO dates, one for each date in a stack; with
@@ -81,9 +82,9 @@ class TrainJob:
     backbone: str = "embedded"
     method: str = "lora"
     decoder: str = "slim"
-    rank: int = 16
-    alpha: int = 16
-    dropout: float = 0.0
+    rank: Optional[int] = None
+    alpha: Optional[int] = None
+    dropout: Optional[float] = None
     targets: List[str] = field(default_factory=list)
     prompts: int = 100
     image_branch: bool = True

@@ -19,7 +19,8 @@ from tilth_engine.adapter_file import ADAPTER, CARD, CONFIG, DECODER
 from tilth_engine.backbones import catalogue
 from tilth_engine.backbones.inputs import Inputs
 from tilth_engine.errors import TilthError
-from tilth_engine.model import methods
+from tilth_engine.model.methods import adapt
+from tilth_engine.model.methods.method import Method
 from tilth_engine.predict import load_model
 
 from .worlds import write_adapter
@@ -119,10 +120,10 @@ def test_peft_alone_puts_it_onto_the_plain_backbone(good, parts, tmp_path):
 
     by_peft = PeftModel.from_pretrained(catalogue.build("embedded", inputs), str(tmp_path))
     card = adapter_file.read_card(good)
-    method = methods.Method.from_dict(card["method"])
-    ours = methods.apply(catalogue.build("embedded", inputs), method)
-    methods.restore(ours, method, noisy)
-    merged = methods.merged(ours, method)
+    method = Method.from_dict(card["method"])
+    ours = adapt.apply(catalogue.build("embedded", inputs), method)
+    adapt.restore(ours, method, noisy)
+    merged = adapt.merged(ours, method)
 
     with torch.no_grad():
         expected = by_peft(image, [4, 8])

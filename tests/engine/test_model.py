@@ -8,7 +8,8 @@ from tilth_engine.backbones.inputs import Inputs
 from tilth_engine.errors import TilthError
 from tilth_engine.model.decoders.factory import DecoderSettings
 from tilth_engine.model.decoders.slim import SlimDecoder
-from tilth_engine.model.methods import Method, stored, trainable_names
+from tilth_engine.model.methods.adapt import stored, trainable_names
+from tilth_engine.model.methods.method import Method
 from tilth_engine.model.segmenter import build
 from tilth_engine.training.loop import class_weights
 from torch.nn import functional

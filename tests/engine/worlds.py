@@ -20,8 +20,8 @@ from tilth_engine.backbones import catalogue
 from tilth_engine.backbones.inputs import Inputs
 from tilth_engine.events import Reporter
 from tilth_engine.jobs import TrainJob
-from tilth_engine.model import methods
-from tilth_engine.model.methods import Method
+from tilth_engine.model.methods import adapt
+from tilth_engine.model.methods.method import Method
 from tilth_engine.model.segmenter import DecoderSettings, build
 from tilth_engine.train import train
 from tilth_engine.training.loop import Settings
@@ -152,10 +152,9 @@ def write_adapter(path: Path, **changes: Any) -> str:
         random_backbone=bool(values["backbone"]["random"]),
     )
     adapter = Adapter(
-        values, methods.stored(segmenter.backbone, method), dict(segmenter.decoder.state_dict())
+        values, adapt.stored(segmenter.backbone, method), dict(segmenter.decoder.state_dict())
     )
-    config = methods.peft_config(method) if method.name == "lora" else {}
-    adapter_file.write(str(path), adapter, config)
+    adapter_file.write(str(path), adapter, adapt.peft_config(method))
     return str(path)
 
 

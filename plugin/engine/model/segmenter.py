@@ -11,13 +11,14 @@ from torch.nn import functional as F
 from ..backbones import catalogue
 from ..backbones.inputs import Inputs
 from ..errors import TilthError
-from . import methods
 from .decoders import factory
 from .decoders.factory import DecoderSettings
 from .decoders.image_branch import ImageBranch
 from .decoders.slim import SlimDecoder
 from .layers import resize_to
-from .methods import Method, apply
+from .methods import adapt
+from .methods.method import Method
+from .methods.vit_adapter import AdaptedViT
 
 # The id of no backbone at all: the decoder sees the image alone.
 NO_BACKBONE = "none"
@@ -89,16 +90,13 @@ def build(
             torch.manual_seed(seed)
             return Segmenter(None, factory.make(decoder, bands, [], [], classes)), method
     network = catalogue.build(backbone_id, inputs.seen(), random_weights=random_backbone, seed=seed)
-    depths = spread(network.depth, factory.DEPTHS[decoder.name])
-    dims = [network.dims[depth - 1] for depth in depths]
-    strides = [network.strides[depth - 1] for depth in depths]
-    patch = network.patch
-    if not set(method.targets) <= set(network.card.lora_targets):
-        raise TilthError(f"adapter card: the method's targets are none of {backbone_id!r}")
-    if method.name == "lora" and not method.targets:
-        targets = tuple(network.card.lora_targets)
-        method = Method(method.name, method.rank, method.alpha, targets)
-    adapted = apply(network, method, seed)
+    method = adapt.resolved(method, network)
+    adapted = adapt.apply(network, method, seed)
+    count, patch = factory.DEPTHS[decoder.name], network.patch
+    shape = adapted if isinstance(adapted, AdaptedViT) else network
+    depths = shape.pick(count) if isinstance(shape, AdaptedViT) else spread(shape.depth, count)
+    dims = [shape.dims[depth - 1] for depth in depths]
+    strides = [shape.strides[depth - 1] for depth in depths]
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         head = factory.make(decoder, bands, dims, strides, classes, inputs.zoom)
@@ -114,7 +112,7 @@ def spread(depth: int, count: int) -> list[int]:
 def stored(segmenter: Segmenter, method: Method) -> dict[str, Tensor]:
     """The tensors that the method changed in the backbone; none without one."""
     backbone = segmenter.backbone
-    return {} if backbone is None else methods.stored(backbone, method)
+    return {} if backbone is None else adapt.stored(backbone, method)
 
 
 def restore(
@@ -122,7 +120,7 @@ def restore(
 ) -> None:
     """Put an adapter's tensors into a segmenter. Raises TilthError where they do not fit."""
     if segmenter.backbone is not None:
-        methods.restore(segmenter.backbone, method, adapter)
+        adapt.restore(segmenter.backbone, method, adapter)
     elif adapter:
         raise TilthError("adapter weights: there are some, but no backbone that they belong to")
     try:

@@ -1,0 +1,182 @@
+"""Every method on the embedded backbone: what learns, what is stored, and that it comes back."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from peft import PeftModel
+from safetensors.torch import save_file
+from tilth_engine import adapter_file
+from tilth_engine.adapter_file import ADAPTER, CONFIG, Adapter
+from tilth_engine.backbones import catalogue
+from tilth_engine.backbones.inputs import Inputs
+from tilth_engine.jobs import TrainJob
+from tilth_engine.method_list import METHODS
+from tilth_engine.model import segmenter
+from tilth_engine.model.decoders.factory import DecoderSettings
+from tilth_engine.model.methods import adapt, kin
+from tilth_engine.model.methods.method import Method
+from torch.nn import functional
+
+from ...worlds import card
+
+INPUTS = Inputs((485.0, 560.0, 660.0, 840.0))
+LINEAR = DecoderSettings("linear")
+SMALL = {"prompts": 5, "rank": 8}
+# What a parameter is called that the method may change, by a part of its name.
+MARKS = {
+    "lora": "lora_",
+    "dora": "lora_",
+    "rslora": "lora_",
+    "pissa": "lora_",
+    "olora": "lora_",
+    "loha": "hada_",
+    "lokr": "lokr_",
+    "hira": "hira_",
+    "delora": "delora_",
+    "gralora": "gralora_",
+    "miss": "miss_",
+    "vera": "vera_lambda_",
+    "ia3": "ia3_l",
+    "oft": "oft_R",
+    "bitfit": "bias",
+    "vpt": ".prompts",
+}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def method_of(name, **changes):
+    return Method.of(TrainJob(images=["a"], out="b", method=name, **{**SMALL, **changes}))
+
+
+def fresh(method, seed=0, classes=2):
+    return segmenter.build("embedded", method, LINEAR, INPUTS, classes, seed=seed)
+
+
+def images(count=2, seed=0):
+    return torch.randn(count, 4, 32, 32, generator=torch.Generator().manual_seed(seed))
+
+
+def steps(network, count=3):
+    wanted = [value for value in network.parameters() if value.requires_grad]
+    optimizer = torch.optim.Adam(wanted, lr=1e-2)
+    generator = torch.Generator().manual_seed(0)
+    torch.manual_seed(0)
+    for number in range(count):
+        target = torch.randint(0, 2, (2, 32, 32), generator=generator)
+        functional.cross_entropy(network.train()(images(seed=number)), target).backward()
+        optimizer.step()
+    return network.eval()
+
+
+def may_change(name, method):
+    if name.startswith("decoder.") or method == "full":
+        return True
+    if method == "vit-adapter":
+        return not name.startswith("backbone.backbone.")
+    mark = MARKS.get(method)
+    return mark is not None and (name.endswith(mark) if method == "bitfit" else mark in name)
+
+
+@pytest.fixture(scope="module")
+def trained():
+    """Each method's segmenter after three steps, and the names of what they changed."""
+    kept = {}
+
+    def get(name):
+        if name not in kept:
+            network, method = fresh(method_of(name))
+            before = {n: value.detach().clone() for n, value in network.named_parameters()}
+            steps(network)
+            after = dict(network.named_parameters())
+            kept[name] = (
+                network,
+                method,
+                {n for n in before if not torch.equal(before[n], after[n])},
+            )
+        return kept[name]
+
+    return get
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_exactly_what_the_method_says_learns(trained, name):
+    network, _, changed = trained(name)
+    expected = {n for n, _ in network.named_parameters() if may_change(n, name)}
+    # A band without a wavelength is not among these.
+    unused = {n for n in expected if n.endswith("code.unknown")}
+
+    assert set(adapt.trainable_names(network)) == expected
+    assert changed == expected - unused
+    assert any(n.startswith("backbone.") for n in changed) == (name not in ("frozen", "probe"))
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_the_file_brings_the_same_logits(trained, name, tmp_path):
+    """As the map is made of it: on a new machine, with the changes merged."""
+    network, method, _ = trained(name)
+    image = images(3, seed=9)
+    path = str(tmp_path / "a.tilth")
+    values = card(method=method.to_dict(), decoder=LINEAR.to_dict())
+    tensors = segmenter.stored(network, method)
+    adapter = Adapter(values, tensors, dict(network.decoder.state_dict()))
+    adapter_file.write(path, adapter, adapt.peft_config(method))
+    with torch.no_grad():
+        expected = network(image)
+
+    kept = adapter_file.read(path)
+    again, plain = fresh(Method.from_dict(kept.card["method"]).as_stored(), seed=5)
+    segmenter.restore(again, plain, kept.adapter, kept.decoder)
+    with torch.no_grad():
+        restored = again.eval()(image)
+    again.backbone = adapt.merged(again.backbone, plain)
+    with torch.no_grad():
+        merged = again.eval()(image)
+
+    torch.testing.assert_close(restored, expected, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(merged, expected, atol=1e-4, rtol=1e-4)
+    if name in kin.KIN:
+        plain_names = {n for n, _ in catalogue.build("embedded", INPUTS).named_parameters()}
+        assert {n for n, _ in again.backbone.named_parameters()} == plain_names
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_training_can_go_on_from_it(trained, name):
+    network, method, _ = trained(name)
+    tensors = segmenter.stored(network, method)
+    decoder = dict(network.decoder.state_dict())
+    again, same = fresh(Method.from_dict(method.to_dict()), seed=5)
+
+    segmenter.restore(again, same, tensors, decoder)
+
+    with torch.no_grad():
+        torch.testing.assert_close(again.eval()(images()), network(images()), atol=1e-4, rtol=1e-4)
+    assert same == method
+    assert set(adapt.trainable_names(again)) == set(adapt.trainable_names(network))
+    for key, value in segmenter.stored(again, same).items():
+        torch.testing.assert_close(value, tensors[key])
+
+
+@pytest.mark.parametrize("name", kin.KIN)
+def test_peft_alone_puts_it_onto_the_plain_backbone(trained, name, tmp_path):
+    network, method, _ = trained(name)
+    save_file(segmenter.stored(network, method), tmp_path / ADAPTER)
+    (tmp_path / CONFIG).write_text(json.dumps(adapt.peft_config(method), default=str))
+
+    by_peft = PeftModel.from_pretrained(catalogue.build("embedded", INPUTS), str(tmp_path)).eval()
+
+    plain = catalogue.build("embedded", INPUTS)
+    with torch.no_grad():
+        found, expected = by_peft(images(), [8])[0], network.backbone(images(), [8])[0]
+        without = plain(images(), [8])[0]
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
+    assert (found - without).abs().max() > 1e-3

@@ -28,7 +28,7 @@ ENGINE_LAYERS = (
     ("run",),
     ("train", "predict", "evaluate", "planning", "inspection", "describe"),
     ("weights",),
-    ("prepare", "calibration", "mapping", "map_file", "report", "normalise"),
+    ("prepare", "calibration", "mapping", "map_file", "report", "normalise", "card_units"),
     ("training", "adapter_file", "card", "model"),
     ("backbones", "data"),
     ("devices", "events", "jobs", "protocol", "errors", "home", "version", "wording"),

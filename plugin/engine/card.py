@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 from .backbones.inputs import Inputs
-from .jobs import MAX_SEED
+from .jobs import MAX_SEED, MAX_ZOOM, MIN_ZOOM
 
 MAX_BANDS = 1000
 MAX_CLASSES = 254
@@ -95,6 +95,9 @@ def _inputs(values: Any, bands: int) -> None:
     inputs = Inputs.from_dict(values)
     if len(inputs.wavelengths) != bands or any(b is not None and b < 0 for b in inputs.bands):
         raise ValueError("inputs")
+    # Else a stranger's adapter could ask for an endless chip.
+    if not MIN_ZOOM <= inputs.zoom <= MAX_ZOOM:
+        raise ValueError("inputs: zoom")
     numbers = [*inputs.wavelengths, *(inputs.location or ()), inputs.resolution_m, inputs.zoom]
     if not all(number is None or math.isfinite(number) for number in numbers):
         raise ValueError("inputs: a number")

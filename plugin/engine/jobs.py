@@ -21,6 +21,9 @@ PRECISIONS = ("auto", "float32", "bfloat16", "float16", "int8", "nf4")
 SPLITS = ("polygons", "blocks", "none")
 DEVICES = ("auto", "cpu", "cuda", "mps")
 MAX_THREADS = 1024
+# The id of no backbone at all: the decoder sees the image alone.
+NO_BACKBONE = "none"
+MIN_ZOOM, MAX_ZOOM = 0.25, 16
 MAX_SEED = 2**32 - 1
 
 
@@ -62,8 +65,9 @@ class TrainJob:
     name) concern the methods that have them, ``prompts`` prompt tuning; what is left out is the
     method's usual. ``image_branch`` gives a decoder Tilth's branch at full resolution.
     ``normalisation`` is by the backbone's card or by the image's own statistics. ``matching`` names
-    for each band of the image the backbone's band that it is, "" where it is none of them; empty
-    means that Tilth finds it out. ``dates`` are ISO dates, one for each date in a stack; with
+    for each band of the image the backbone's band that it is, "" for one that the backbone doesn't
+    see, "+" for one that it takes in though it is none of its own; empty means that Tilth finds
+    out. ``dates`` are ISO dates, one for each date in a stack; with
     ``time_location`` a backbone that can be told date and place is told them. ``zoom`` enlarges
     the image for the backbone (0: Tilth chooses), ``batch`` is the chips in a step (0: as many as
     serve and fit). ``precision`` is that of the frozen weights; ``checkpointing`` trades time for
@@ -120,6 +124,10 @@ class TrainJob:
         if self.labels and not self.class_field:
             raise TilthError("class_field: name the field of the label polygons that has the class")
         _one_of(self.method, METHODS, "method")
+        if self.backbone == NO_BACKBONE and METHODS[self.method].rate > 0:
+            raise TilthError(
+                f"method: {self.method} adapts a backbone, and there is none; choose frozen"
+            )
         _one_of(self.decoder, DECODERS, "decoder")
         _one_of(self.split, SPLITS, "split")
         _one_of(self.normalisation, NORMALISATIONS, "normalisation")
@@ -128,6 +136,10 @@ class TrainJob:
             raise TilthError(f"epochs: {self.epochs} is too few; give 1 or more")
         if self.minutes is not None and not 0 < self.minutes < math.inf:
             raise TilthError(f"minutes: {self.minutes} makes no sense; give more than 0")
+        if self.zoom != 0 and not MIN_ZOOM <= self.zoom <= MAX_ZOOM:
+            raise TilthError(
+                f"zoom: {self.zoom} is not in {MIN_ZOOM}..{MAX_ZOOM}; give 0 to let Tilth choose"
+            )
         if any(band < 1 for band in self.bands):
             raise TilthError("bands: they are counted from 1")
         inputs = [*self.images, self.labels, self.labelled_area, self.label_raster]

@@ -1,8 +1,12 @@
-"""Standardising an image's values, and bringing another image's values to the same units."""
+"""Standardising an image's values, and bringing another image's values to the same units.
+
+By the image's own statistics, or by those that a backbone's card has of what it was trained on.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,32 +14,23 @@ import numpy as np
 from numpy.typing import NDArray
 from rasterio.windows import Window
 
+from .backbones.card import Card
+from .card_units import in_units_of
 from .data.bands import Band
 from .data.imagery import Image
 from .data.scale import differs
+from .errors import TilthError
 
 # Standard deviations beyond which a value says no more than "very bright" or "very dark".
 LIMIT = 10.0
 
-# Centre wavelengths in nm by the number of bands, where a file says nothing: the usual orders.
-_RGB = [665.0, 560.0, 490.0]
-_BGRN = [490.0, 560.0, 665.0, 842.0]
-_SENTINEL2 = [443.0, 490.0, 560.0, 665.0, 705.0, 740.0, 783.0, 842.0, 865.0, 945.0, 1375.0,
-              1610.0, 2190.0]  # fmt: skip
-_USUAL: dict[int, tuple[str, list[float]]] = {
-    3: ("red, green, blue", _RGB),
-    4: ("blue, green, red, near infrared", _BGRN),
-    6: ("blue, green, red, near infrared and two short-wave infrared", [*_BGRN, 1610.0, 2190.0]),
-    7: ("Landsat 8's bands 1 to 7", [443.0, *_BGRN, 1610.0, 2190.0]),
-    10: ("Sentinel-2's bands of 10 and 20 m", [*_SENTINEL2[1:9], *_SENTINEL2[11:]]),
-    12: ("Sentinel-2's bands without B10", [*_SENTINEL2[:10], *_SENTINEL2[11:]]),
-    13: ("Sentinel-2's 13 bands", _SENTINEL2),
-}
-
 
 @dataclass(frozen=True)
 class Normalisation:
-    """Mean and standard deviation of each band, in the units of the training image."""
+    """Mean and standard deviation of each band, in the units of the training image.
+
+    `scale` is that image's; its entry `by_card` is true where the figures are a backbone card's.
+    """
 
     mean: NDArray[np.float64]
     std: NDArray[np.float64]
@@ -49,6 +44,11 @@ class Normalisation:
         return Normalisation(
             mean, std, {"kind": scale.kind, "factor": scale.factor, "offset": scale.offset}
         )
+
+    @property
+    def by_card(self) -> bool:
+        """Whether the figures are a backbone card's, and not an image's own."""
+        return bool(self.scale.get("by_card"))
 
     def to_dict(self) -> dict[str, Any]:
         """As an adapter's card holds it."""
@@ -85,6 +85,8 @@ class Normalisation:
         """
         own = Normalisation.of(image)
         here = self._converted(own.scale)
+        if self.by_card and (here is not self or self.scale.get("kind") == own.scale["kind"]):
+            return here, ""
         if not differs(*(list(v) for v in (here.mean, here.std, own.mean, own.std))):
             return here, ""
         return own, (
@@ -99,31 +101,72 @@ class Normalisation:
             return self
         ratio = float(new) / float(old)  # type: ignore[arg-type]
         shift = float(scale.get("offset") or 0) - ratio * float(self.scale.get("offset") or 0)
-        return Normalisation(self.mean * ratio + shift, self.std * ratio, scale)
+        kept = {**scale, "by_card": True} if self.by_card else scale
+        return Normalisation(self.mean * ratio + shift, self.std * ratio, kept)
 
 
-def wavelengths(image: Image) -> tuple[list[float | None], str]:
-    """Each band's wavelength in nm, and a note where it is only assumed from the bands' number.
+def normalise(
+    wanted: str,
+    card: Card | None,
+    bands: Sequence[int | None],
+    images: Sequence[Image],
+    named: Sequence[Band],
+) -> tuple[list[Normalisation], str]:
+    """Each image's normalisation, and a note where it is not by what the card prefers.
 
-    A wrong assumption costs accuracy and no more, since the decoder learns from the labels.
+    `wanted` is "auto" (what the card prefers), "image" or "card"; `bands` are as a `Match` has
+    them, `named` the images' bands. By the card are the bands that it has; all others by the
+    image's own statistics. Raises TilthError for "card" where that can't be done.
     """
-    known = [band.wavelength_nm for band in image.bands]
-    if any(value is not None for value in known) or len(known) not in _USUAL:
-        return known, ""
-    if any(band.named for band in image.bands):
-        return known, ""
-    text, usual = _USUAL[len(known)]
-    return list(usual), (
-        f"{image.name} does not say which bands it has; they are taken to be {text}"
-    )
+    own = [Normalisation.of(image) for image in images]
+    prefers = card is not None and card.normalisation == "card"
+    if wanted == "image" or (wanted == "auto" and not prefers):
+        return own, ""
+    try:
+        if card is None or not card.mean:
+            title = card.title if card is not None else "no backbone"
+            raise ValueError(f"{title} has no mean and deviation of its own")
+        made = [
+            _by_card(card, bands, values, image, named)
+            for image, values in zip(images, own, strict=True)
+        ]
+    except ValueError as error:
+        if wanted == "card":
+            raise TilthError(f"normalisation: {error}; choose the image's own statistics") from None
+        return own, f"the image's own statistics are used, since {error}"
+    if wanted == "auto":
+        far = [image.name for image, *pair in zip(images, own, made, strict=True) if _far(*pair)]
+        if far:
+            return own, (
+                f"the image's own statistics are used, since the values of {far[0]} are far from "
+                "those that the backbone was trained on"
+            )
+    return made, ""
 
 
-def named_bands(image: Image) -> list[Band]:
-    """The image's bands with the wavelengths that training takes them to have."""
-    return [
-        Band(band.name, wavelength)
-        for band, wavelength in zip(image.bands, wavelengths(image)[0], strict=True)
-    ]
+def _by_card(
+    card: Card,
+    bands: Sequence[int | None],
+    own: Normalisation,
+    image: Image,
+    named: Sequence[Band],
+) -> Normalisation:
+    """The card's figures in the image's units. Raises ValueError, with the reason, without."""
+    mean, std = own.mean.copy(), own.std.copy()
+    for place, index in enumerate(bands):
+        if index is not None:
+            try:
+                mean[place], std[place] = in_units_of(card, index, image.scale, own.mean[place])
+            except ValueError as error:
+                raise ValueError(f"{image.name}: {named[place].name} {error}") from error
+    return Normalisation(mean, std, {**own.scale, "by_card": True})
+
+
+def _far(own: Normalisation, made: Normalisation) -> bool:
+    """Whether an image's values are far from the card's; a mean of 0 is no statistic."""
+    told = made.mean != 0
+    parts = [values[told].tolist() for values in (own.mean, own.std, made.mean, made.std)]
+    return bool(told.any()) and differs(*parts)
 
 
 def _known(value: Any) -> bool:

@@ -8,12 +8,11 @@ from typing import Any
 import torch
 
 from . import devices
-from .backbones import catalogue
 from .events import Reporter
 from .jobs import PlanJob, TrainJob
-from .model.methods import Method
+from .model.methods.method import Method
 from .model.segmenter import build
-from .prepare import Prepared, prepared
+from .prepare import Prepared, backbone_entry, matching_entry, prepared
 from .training.loop import Settings
 
 
@@ -36,14 +35,14 @@ def plan(job: PlanJob, reporter: Reporter) -> dict[str, Any]:
             "image": {
                 "width": image.width,
                 "height": image.height,
-                "bands": [
-                    {"name": band.name, "wavelength_nm": wavelength}
-                    for band, wavelength in zip(image.bands, ready.inputs.wavelengths, strict=True)
-                ],
+                "bands": [band.to_json() for band in ready.bands],
                 "scale": image.scale.text,
                 "resolution_m": image.resolution_m,
             },
             "backbone": job.train.backbone,
+            "matching": matching_entry(ready),
+            "normalisation": "card" if ready.normalisations[0].by_card else "image",
+            "zoom": ready.inputs.zoom,
         }
 
 
@@ -60,7 +59,7 @@ def _step_seconds(
     job: TrainJob, ready: Prepared, device: torch.device, settings: Settings
 ) -> float:
     segmenter, _ = build(
-        job.backbone, Method(job.method), ready.decoder, ready.inputs, len(ready.codes)
+        job.backbone, Method.of(job), ready.decoder, ready.inputs, len(ready.codes)
     )
     segmenter = segmenter.to(device).to(memory_format=torch.channels_last)
     size = settings.chip
@@ -82,7 +81,7 @@ def _text(job: TrainJob, ready: Prepared, device: str, seconds: float) -> str:
     polygons = sum(entry.polygons for entry in ready.labels.classes)
     pixels = sum(entry.pixels for entry in ready.labels.classes)
     method = {"lora": "a LoRA adapter", "frozen": "a decoder alone", "full": "all weights"}
-    title = catalogue.card_of(job.backbone).title
+    title = backbone_entry(job)["title"]
     held = len(set(ready.split.validation_ids))
     kept = f"{held} of them held out to score" if held else "none held out: no score"
     return (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import math
 import time
 from dataclasses import dataclass
@@ -18,22 +19,25 @@ from rasterio.transform import Affine
 from rasterio.windows import Window
 
 from . import devices
-from .adapter_file import damaged, read
-from .backbones import catalogue
+from .adapter_file import damaged, read, read_card
+from .backbones import catalogue, store
 from .backbones.inputs import Inputs
-from .data.bands import Band, match
+from .data.bands import Band
 from .data.imagery import Image
 from .data.masks import Mask
+from .data.opening import open_matching
+from .data.place import location_of
 from .data.source import apply, compose
 from .errors import OutOfMemoryError, TilthError
 from .events import Reporter
-from .jobs import Extent, PredictJob
+from .jobs import NO_BACKBONE, Extent, PredictJob
 from .map_file import class_map, percent_raster
 from .mapping import Grid, Mapper, blocks
-from .model import methods
 from .model.decoders.factory import DecoderSettings
+from .model.methods import adapt
+from .model.methods.method import Method
 from .model.segmenter import Segmenter, build, restore
-from .normalise import Normalisation, named_bands
+from .normalise import Normalisation
 
 
 @dataclass
@@ -44,8 +48,11 @@ class Model:
     card: dict[str, Any]
 
 
-def load_model(path: str, device: torch.device) -> Model:
-    """Read an adapter and put it onto its backbone. Raises TilthError where it doesn't fit."""
+def load_model(path: str, device: torch.device, inputs: Inputs | None = None) -> Model:
+    """Read an adapter and put it onto its backbone. Raises TilthError where it doesn't fit.
+
+    `inputs` are those of the image to map, where they are others than the training image's.
+    """
     adapter = read(path)
     card = adapter.card
     backbone_id = card["backbone"]["id"]
@@ -53,18 +60,20 @@ def load_model(path: str, device: torch.device) -> Model:
     try:
         segmenter, method = build(
             backbone_id,
-            methods.Method.from_dict(card["method"]),
+            Method.from_dict(card["method"]).as_stored(),
             DecoderSettings.from_dict(card["decoder"]),
-            Inputs.from_dict(card["inputs"]),
+            inputs or Inputs.from_dict(card["inputs"]),
             len(card["classes"]),
             random_backbone=bool(card["backbone"].get("random")),
             seed=int(card["training"].get("seed", 0)),
         )
         restore(segmenter, method, adapter.adapter, adapter.decoder)
     except TilthError as error:
-        raise damaged(path, str(error)) from error
+        if str(error).startswith("adapter "):
+            raise damaged(path, str(error)) from error
+        raise TilthError(f"{path}: {error}") from error
     if segmenter.backbone is not None:
-        segmenter.backbone = methods.merged(segmenter.backbone, method)
+        segmenter.backbone = adapt.merged(segmenter.backbone, method)
     return Model(segmenter.to(device).eval(), card)
 
 
@@ -75,16 +84,16 @@ class Models:
         self._key: tuple[Any, ...] | None = None
         self._model: Model | None = None
 
-    def get(self, path: str, device: torch.device) -> Model:
-        """The model of an adapter file; read anew when the file has changed."""
+    def get(self, path: str, device: torch.device, inputs: Inputs | None = None) -> Model:
+        """The model of an adapter file; read anew when the file or the inputs have changed."""
         key: tuple[Any, ...] | None
         try:
             state = Path(path).stat()
-            key = (str(Path(path).resolve()), state.st_mtime_ns, state.st_size, str(device))
+            key = (str(Path(path).resolve()), state.st_mtime_ns, state.st_size, str(device), inputs)
         except OSError:
             key = None
         if self._model is None or key is None or key != self._key:
-            self._model, self._key = load_model(path, device), key
+            self._model, self._key = load_model(path, device, inputs), key
         return self._model
 
     def forget(self) -> None:
@@ -103,10 +112,15 @@ def predict(job: PredictJob, reporter: Reporter, models: Models | None = None) -
     devices.set_threads(job.threads)
     device = devices.choose(job.device)
     reporter.progress(0.0, "Loading the adapter")
-    model = (models or Models()).get(job.adapter, device)
-    with contextlib.closing(open_matching(job, model.card)) as image:
+    card = read_card(job.adapter)
+    wanted = [Band(band["name"], band["wavelength_nm"]) for band in card["bands"]]
+    with contextlib.closing(
+        open_matching(job.images, wanted, stack=job.stack, bands=job.bands)
+    ) as image:
         for text in image.warnings:
             reporter.warn(text)
+        inputs = _inputs(image, card, reporter)
+        model = (models or Models()).get(job.adapter, device, inputs)
         normalisation, warning = Normalisation.from_dict(model.card["normalisation"]).for_image(
             image
         )
@@ -132,18 +146,26 @@ def predict(job: PredictJob, reporter: Reporter, models: Models | None = None) -
     }
 
 
-def open_matching(job: PredictJob, card: dict[str, Any]) -> Image:
-    """The image with the adapter's bands, in the adapter's order. Raises TilthError without."""
-    image = Image.open(job.images, stack=job.stack, bands=job.bands)
-    wanted = [Band(band["name"], band["wavelength_nm"]) for band in card["bands"]]
-    try:
-        order = match(wanted, named_bands(image))
-        selection = [image.selection[index] for index in order]
-    except TilthError as error:
-        raise TilthError(f"{image.name}: {error}") from error
-    finally:
-        image.close()
-    return Image.open(job.images, stack=job.stack, bands=selection)
+def _inputs(image: Image, card: dict[str, Any], reporter: Reporter) -> Inputs:
+    """The adapter's inputs with the date and place of an image to map, where the model uses them.
+
+    Raises TilthError where the model is of a series of dates, and the image is not.
+    """
+    trained = Inputs.from_dict(card["inputs"])
+    known = catalogue.cards().get(card["backbone"]["id"])
+    if known is None or not (known.time_location or known.several_dates > 1):
+        return trained
+    _, dates = image.times()
+    if len(dates) not in (0, trained.frame_count):
+        raise TilthError(
+            f"{image.name}: it has {len(dates)} dates, and the adapter was trained on "
+            f"{trained.frame_count}; stack as many"
+        )
+    place = location_of(image) if trained.time_location else None
+    if trained.time_location and (not dates or place is None):
+        what = "date" if not dates else "place"
+        reporter.warn(f"{image.name}: its {what} is not known, so the backbone is not told it")
+    return trained.for_image(dataclasses.replace(trained, dates=dates, location=place))
 
 
 def window_of(image: Image, extent: Extent | None) -> Window:
@@ -253,13 +275,20 @@ def _stepper(reporter: Reporter, done: float, share: float):  # type: ignore[no-
 
 
 def _check_backbone(path: str, backbone_id: str, card: dict[str, Any]) -> None:
-    known = catalogue.cards()
-    if backbone_id not in known:
+    """Raise TilthError where this Tilth has not the backbone of an adapter, with its weights."""
+    if backbone_id == NO_BACKBONE:
+        return
+    try:
+        backbone = catalogue.card_of(backbone_id)
+    except TilthError as error:
         raise TilthError(
             f"{path}: needs the backbone {backbone_id!r}, which this Tilth does not have; "
             "update Tilth or use another adapter"
-        )
-    if card["backbone"]["sha256"] != known[backbone_id].sha256:
+        ) from error
+    random = bool(card["backbone"].get("random"))
+    if not random:
+        store.require(backbone)
+    if not random and card["backbone"]["sha256"] != store.identity(backbone):
         raise TilthError(
             f"{path}: made with other weights of the backbone {backbone_id!r} than this Tilth "
             "has; use the Tilth version that made it, or train again"

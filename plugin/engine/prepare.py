@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,18 +11,26 @@ from typing import Any
 import numpy as np
 import torch
 
+from .backbones import catalogue, store
+from .backbones.card import Card
 from .backbones.inputs import Inputs
+from .backbones.matching import Match, match_bands
+from .backbones.zoom import zoom_for
 from .card import MAX_CLASSES
-from .data.imagery import Image, open_images
+from .data.bands import Band
+from .data.imagery import Image
 from .data.label_model import Labels
 from .data.label_raster import read_label_raster
 from .data.labels import read_labels
+from .data.opening import open_images
+from .data.place import location_of
 from .data.splits import Split, split
+from .data.usual import usual_bands
 from .errors import TilthError
 from .events import Reporter
-from .jobs import TrainJob
+from .jobs import NO_BACKBONE, TrainJob
 from .model.decoders.factory import DecoderSettings
-from .normalise import Normalisation, wavelengths
+from .normalise import Normalisation, normalise
 from .training.loop import Settings
 
 # Where the user sets neither epochs nor minutes.
@@ -31,11 +40,17 @@ CHIPS = (64, 96, 128)
 
 @dataclass
 class Prepared:
-    """Images, labels and choices of a training job; ``notes`` and ``warnings`` are for people."""
+    """Images, labels and choices of a training job; ``notes`` and ``warnings`` are for people.
+
+    ``bands`` are the images' bands with the wavelengths that they are taken to have; ``match`` is
+    what they are to the backbone, None without one.
+    """
 
     images: list[Image]
     labels: Labels
     split: Split
+    bands: list[Band]
+    match: Match | None
     normalisations: list[Normalisation]
     inputs: Inputs
     settings: Settings
@@ -68,20 +83,119 @@ def prepared(job: TrainJob, device: torch.device, reporter: Reporter) -> Iterato
                 "Tilth can tell apart; is it the field of the classes?"
             )
         reporter.progress(0.02, "Looking at the images' values")
-        codes, note = wavelengths(images[0])
-        parts = split(labels, job.split, job.seed)
+        card = None if job.backbone == NO_BACKBONE else catalogue.card_of(job.backbone)
+        settings = _settings(job, device, labels)
+        bands, note = usual_bands(images[0])
+        notes = [note] if note else []
+        match, inputs = _inputs(job, card, images, bands, settings.chip, notes)
+        places = match.bands if match is not None else ()
+        normalisations, note = normalise(job.normalisation, card, places, images, bands)
+        if note:
+            notes.append(note)
+        own = not normalisations[0].by_card
         warnings = [line for image in images for line in image.warnings] + labels.warnings
         yield Prepared(
             images,
             labels,
-            parts,
-            [Normalisation.of(image) for image in images],
-            Inputs(tuple(codes), resolution_m=images[0].resolution_m or None),
-            _settings(job, device, labels),
+            split(labels, job.split, job.seed),
+            bands,
+            match,
+            normalisations,
+            dataclasses.replace(inputs, own_statistics=own),
+            settings,
             DecoderSettings(job.decoder),
-            [note] if note else [],
+            notes,
             list(dict.fromkeys(warnings)),
         )
+
+
+def _inputs(
+    job: TrainJob,
+    card: Card | None,
+    images: Sequence[Image],
+    bands: Sequence[Band],
+    chip: int,
+    notes: list[str],
+) -> tuple[Match | None, Inputs]:
+    """What the images are to the backbone, matched; adds to the notes what has to be known."""
+    first = images[0]
+    lengths = tuple(band.wavelength_nm for band in bands)
+    resolution = first.resolution_m if first.resolution_m > 0 else None
+    frames, dates = first.times(job.dates)
+    if card is None:
+        return None, Inputs(lengths, frames=frames, dates=dates, resolution_m=resolution)
+    match = match_bands(card, bands, wanted=job.matching, frames=frames)
+    told = job.time_location and card.time_location
+    place = location_of(first) if told else None
+    if job.time_location:
+        notes.extend(_told(card, first, images, dates, place))
+    inputs = Inputs(
+        lengths,
+        match.bands,
+        frames,
+        dates,
+        place,
+        told,
+        resolution,
+        job.zoom or zoom_for(card, chip),
+        match.left_out,
+    )
+    return match, inputs
+
+
+def _told(
+    card: Card,
+    first: Image,
+    images: Sequence[Image],
+    dates: Sequence[str],
+    place: tuple[float, float] | None,
+) -> Iterator[str]:
+    """What a user who wants the backbone to know date and place has to know."""
+    if not card.time_location:
+        yield f"{card.title} can't be told date and place; it works without them"
+        return
+    if not dates:
+        yield f"{first.name}: its date is not known, so the backbone is not told it; give one"
+    if place is None:
+        yield f"{first.name}: its place is not known, so the backbone is not told it"
+    if len(images) > 1:
+        yield f"the backbone is told date and place of {first.name} for all images"
+
+
+def backbone_entry(job: TrainJob) -> dict[str, Any]:
+    """What an adapter's card says of the backbone. Raises TilthError for an unknown one."""
+    if job.backbone == NO_BACKBONE:
+        return {
+            "id": NO_BACKBONE, "title": "no backbone (the decoder alone)", "licence": "",
+            "sha256": "", "random": False,
+        }  # fmt: skip
+    card = catalogue.card_of(job.backbone)
+    return {
+        "id": card.id,
+        "title": card.title,
+        "licence": card.licence,
+        "sha256": store.identity(card),
+        "random": job.random_backbone,
+    }
+
+
+def matching_entry(ready: Prepared) -> dict[str, Any]:
+    """How the bands match the backbone's, as plans and adapters' cards tell it.
+
+    `table` has for each band of the image the backbone's band, "" for one that it doesn't see and
+    "+" for one that it takes in though it is none of its own.
+    """
+    match = ready.match
+    chosen = match.chosen if match is not None else ("",) * len(ready.bands)
+    return {
+        "summary": match.summary if match is not None else "",
+        "lines": list(match.lines) if match is not None else [],
+        "table": [
+            {"band": band.name, "wavelength_nm": band.wavelength_nm, "model_band": name}
+            for band, name in zip(ready.bands, chosen, strict=True)
+        ],
+        "choices": list(match.choices) if match is not None else [],
+    }
 
 
 def _labels(job: TrainJob, images: Sequence[Image]) -> Labels:

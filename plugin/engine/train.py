@@ -17,7 +17,6 @@ from rasterio.windows import Window
 
 from . import adapter_file, devices
 from .adapter_file import Adapter
-from .backbones import catalogue
 from .calibration import temperature_of
 from .data.bands import Band, match
 from .data.burn import rasterise
@@ -26,12 +25,12 @@ from .errors import OutOfMemoryError, TilthError
 from .evaluate import scores
 from .events import Reporter
 from .jobs import TrainJob, to_json
-from .model import methods
 from .model.decoders.factory import DecoderSettings
-from .model.methods import Method
+from .model.methods import adapt
+from .model.methods.method import Method
 from .model.segmenter import Segmenter, build, restore, stored
 from .normalise import Normalisation
-from .prepare import Prepared, prepared
+from .prepare import Prepared, backbone_entry, matching_entry, prepared
 from .report import training_report
 from .training import checkpoint
 from .training.aim import Aim, cover
@@ -168,7 +167,7 @@ def _boxes(ready: Prepared) -> list[tuple[int, int, int, int, int]]:
 def _segmenter(job: TrainJob, ready: Prepared) -> tuple[Segmenter, Method]:
     segmenter, method = build(
         job.backbone,
-        Method(job.method),
+        Method.of(job),
         ready.decoder,
         ready.inputs,
         len(ready.codes),
@@ -184,10 +183,9 @@ def _continue(job: TrainJob, ready: Prepared, segmenter: Segmenter, method: Meth
     """Start from an adapter's weights. Raises TilthError where it is of another kind."""
     earlier = adapter_file.read(job.continue_from)
     card = earlier.card
+    backbone = backbone_entry(job)
     same = (
-        card["backbone"]["id"] == job.backbone
-        and card["backbone"]["sha256"] == catalogue.card_of(job.backbone).sha256
-        and bool(card["backbone"].get("random")) == job.random_backbone
+        all(card["backbone"].get(key, False) == backbone[key] for key in ("id", "sha256", "random"))
         and Method.from_dict(card["method"]) == method
         and DecoderSettings.from_dict(card["decoder"]) == ready.decoder
         and _same_bands(card, ready)
@@ -211,7 +209,7 @@ def _same_bands(card: dict[str, Any], ready: Prepared) -> bool:
     """Whether the images have an earlier adapter's bands, in its order."""
     earlier = [Band(band["name"], band["wavelength_nm"]) for band in card["bands"]]
     try:
-        return match(earlier, ready.images[0].bands) == list(range(len(ready.inputs.wavelengths)))
+        return match(earlier, ready.bands) == list(range(len(ready.bands)))
     except TilthError:
         return False
 
@@ -291,29 +289,19 @@ def _card(
         confusion, _ = loop.validate()
         score = scores(confusion, classes)
         temperature = temperature_of(loop.held_out_logits())
-    backbone = catalogue.card_of(job.backbone)
     image = ready.images[0]
-    names = [
-        {"name": band.name, "wavelength_nm": wavelength}
-        for band, wavelength in zip(image.bands, ready.inputs.wavelengths, strict=True)
-    ]
     return {
         "format": adapter_file.FORMAT,
         "tilth": VERSION,
         "name": job.name or Path(job.out).stem,
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "backbone": {
-            "id": backbone.id,
-            "title": backbone.title,
-            "licence": backbone.licence,
-            "sha256": backbone.sha256,
-            "random": job.random_backbone,
-        },
+        "backbone": backbone_entry(job),
         "method": method.to_dict(),
         "decoder": ready.decoder.to_dict(),
         "classes": classes,
-        "bands": names,
+        "bands": [band.to_json() for band in ready.bands],
         "inputs": ready.inputs.to_dict(),
+        "matching": matching_entry(ready),
         "normalisation": ready.normalisations[0].to_dict(),
         "resolution_m": image.resolution_m if image.resolution_m > 0 else None,
         "chip": ready.settings.chip,
@@ -342,6 +330,5 @@ def _write(job: TrainJob, loop: Loop, method: Method, card: dict[str, Any]) -> N
         name: tensor.detach().cpu().clone().contiguous()
         for name, tensor in loop.segmenter.decoder.state_dict().items()
     }
-    config = methods.peft_config(method) if method.name == "lora" else {}
     adapter = Adapter(card, stored(loop.segmenter, method), decoder)
-    adapter_file.write(job.out, adapter, config)
+    adapter_file.write(job.out, adapter, adapt.peft_config(method))

@@ -82,6 +82,10 @@ _ALIASES = {
     "infrared": "nir",
     "watervapor": "watervapour",
     "swir": "swir1",
+    "elevation": "dem",
+    "dsm": "dem",
+    "dtm": "dem",
+    "srtm": "dem",
     "r": "red",
     "g": "green",
     "b": "blue",
@@ -200,7 +204,7 @@ def match(wanted: Sequence[Band], found: Sequence[Band]) -> list[int]:
     either side and their numbers agree. Raises TilthError, naming both sides, otherwise.
     """
     chosen: dict[int, int] = {}
-    for key in (_whole_key, _code_key, _colour_key):
+    for key in (whole_key, code_key, colour_key):
         _match_by_key(wanted, found, key, chosen)
     _match_by_wavelength(wanted, found, chosen)
     rest = [index for index in range(len(wanted)) if index not in chosen]
@@ -233,7 +237,7 @@ def _match_by_key(wanted, found, key, chosen: dict[int, int]) -> None:
         if not value or sum(key(wanted[other]) == value for other in rest) > 1:
             continue
         partners = [other for other in free if key(found[other]) == value]
-        if len(partners) == 1 and _compatible(wanted[index], found[partners[0]]):
+        if len(partners) == 1 and compatible(wanted[index], found[partners[0]]):
             chosen[index] = partners[0]
 
 
@@ -242,7 +246,7 @@ def _match_by_wavelength(wanted, found, chosen: dict[int, int]) -> None:
         (abs(a.wavelength_nm - b.wavelength_nm), i, j)
         for i, a in enumerate(wanted)
         for j, b in enumerate(found)
-        if a.wavelength_nm is not None and b.wavelength_nm is not None and _compatible(a, b)
+        if a.wavelength_nm is not None and b.wavelength_nm is not None and compatible(a, b)
     )
     used = set(chosen.values())
     for _, i, j in pairs:
@@ -251,7 +255,8 @@ def _match_by_wavelength(wanted, found, chosen: dict[int, int]) -> None:
             used.add(j)
 
 
-def _compatible(a: Band, b: Band) -> bool:
+def compatible(a: Band, b: Band) -> bool:
+    """Whether two bands' wavelengths, where both are known, allow that they are one band."""
     if a.wavelength_nm is None or b.wavelength_nm is None:
         return True
     tolerance = max(30.0, 0.04 * max(a.wavelength_nm, b.wavelength_nm))
@@ -262,15 +267,18 @@ def _unknown(band: Band) -> bool:
     return band.wavelength_nm is None and not band.named
 
 
-def _whole_key(band: Band) -> str:
+def whole_key(band: Band) -> str:
+    """The letters and digits of the band's name, "" for one without a name."""
     return re.sub(r"[^a-z0-9]", "", band.name.lower()) if band.named else ""
 
 
-def _code_key(band: Band) -> str:
+def code_key(band: Band) -> str:
+    """``B4`` for a band called ``B04`` or ``SR_B4``, "" where there is no code."""
     return _code(band.name) if band.named else ""
 
 
-def _colour_key(band: Band) -> str:
+def colour_key(band: Band) -> str:
+    """The colour, polarisation or other known word in the band's name, or ""."""
     return _colour(band.name) if band.named else ""
 
 

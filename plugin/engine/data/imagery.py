@@ -15,7 +15,7 @@ from rasterio.windows import Window
 from ..errors import TilthError
 from . import dates as times
 from . import scale as scales
-from .bands import Band, match, unique
+from .bands import Band, unique
 from .resolution import resolution
 from .source import Grid, Source, open_source
 
@@ -316,51 +316,6 @@ class Image:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def open_images(
-    paths: Sequence[str], *, stack: bool = False, bands: Sequence[int] = ()
-) -> list[Image]:
-    """Several scenes with the same bands, or with ``stack`` one scene of several files.
-
-    The bands of the second and later scenes are brought to the order of the first. Raises
-    TilthError where a scene lacks a band of the first.
-    """
-    if stack or len(paths) <= 1:
-        return [Image.open(paths, stack=stack, bands=bands)]
-    images = [Image.open(paths[:1], bands=bands)]
-    try:
-        for path in paths[1:]:
-            images.append(open_matching([path], images[0].bands, bands=bands))
-    except TilthError:
-        for image in images:
-            image.close()
-        raise
-    return images
-
-
-def open_matching(
-    paths: Sequence[str],
-    wanted: Sequence[Band],
-    *,
-    stack: bool = False,
-    bands: Sequence[int] = (),
-) -> Image:
-    """Open a scene with its bands in the order of ``wanted``, however the file orders them.
-
-    ``bands`` (counted from 1) overrides the matching. Raises TilthError, naming both sides, where
-    a band is missing.
-    """
-    image = Image.open(paths, stack=stack, bands=bands)
-    if bands and len(bands) == len(wanted):
-        return image
-    try:
-        order = match(wanted, image.bands)
-    except TilthError as error:
-        raise TilthError(f"{image.name}: {error}") from None
-    finally:
-        image.close()
-    return Image.open(paths, stack=stack, bands=[image.selection[index] for index in order])
 
 
 def _check_stack(sources: Sequence[Source], finest: Source) -> None:

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from ..backbones import catalogue
 from ..backbones.inputs import Inputs
 from ..errors import TilthError
+from ..jobs import NO_BACKBONE
 from .decoders import factory
 from .decoders.factory import DecoderSettings
 from .decoders.image_branch import ImageBranch
@@ -19,9 +20,6 @@ from .layers import resize_to
 from .methods import adapt
 from .methods.method import Method
 from .methods.vit_adapter import AdaptedViT
-
-# The id of no backbone at all: the decoder sees the image alone.
-NO_BACKBONE = "none"
 
 
 class Segmenter(nn.Module):

@@ -13,7 +13,8 @@ from rasterio.crs import CRS
 from rasterio.enums import ColorInterp
 from rasterio.transform import Affine
 from rasterio.windows import Window
-from tilth_engine.data.imagery import Image, open_images, open_matching
+from tilth_engine.data.imagery import Image
+from tilth_engine.data.opening import open_images, open_matching
 from tilth_engine.errors import TilthError
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")

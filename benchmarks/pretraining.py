@@ -26,9 +26,14 @@ def main() -> None:
     setups = [
         Setup(
             f"{decoder}, {'random' if random else 'pre-trained'}",
-            options={"decoder": decoder, "random_backbone": random, "epochs": options.epochs},
+            options={
+                "decoder": decoder,
+                "image_branch": decoder != "linear",
+                "random_backbone": random,
+                "epochs": options.epochs,
+            },
         )
-        for decoder in ("linear", "unet")
+        for decoder in ("linear", "slim")
         for random in (False, True)
     ]
     run_all("pretraining", scenes, setups, list(range(options.seeds)), options.jobs)

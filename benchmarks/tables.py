@@ -57,7 +57,7 @@ def main() -> None:
     print(
         table(
             "pretraining",
-            [("linear, random", "linear, pre-trained"), ("unet, random", "unet, pre-trained")],
+            [("linear, random", "linear, pre-trained"), ("slim, random", "slim, pre-trained")],
         )
     )
 

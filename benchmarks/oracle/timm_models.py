@@ -9,13 +9,14 @@ code with timm. The peer always has all the bands: those that a case leaves out 
 
 from __future__ import annotations
 
+import functools
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
-from common import Answer, Case, main, randomise, version
+from common import Answer, Case, Maps, main, randomise, version
 from torch import Tensor, nn
 
 MODELS = {
@@ -38,7 +39,7 @@ TINY_VIT = {"embed_dim": 24, "depth": 2, "num_heads": 2, "patch_size": 8, "img_s
 TINY_RESNET: dict[str, Any] = {"layers": [1, 1, 1, 1], "channels": [4, 4, 4, 4]}
 TINY_DINOV3 = {"embed_dim": 24, "depth": 2, "num_heads": 2, "patch_size": 8}
 
-Maps = Callable[[Tensor, Sequence[int]], Mapping[int, Tensor]]
+Run = Callable[[Tensor, Sequence[int]], Maps]
 
 
 def peer(name: str) -> Answer:
@@ -53,8 +54,8 @@ def peer(name: str) -> Answer:
 
 
 def _cases(
-    maps: Maps, bands: int, subset: list[int], size: int, other: tuple[int, int], depths: list[int]
-) -> Iterator[tuple[Case, Tensor, Mapping[int, Tensor]]]:
+    maps: Run, bands: int, subset: list[int], size: int, other: tuple[int, int], depths: list[int]
+) -> Iterator[tuple[Case, Tensor, Callable[[Tensor], Maps]]]:
     """The native chip, another size and a part of the bands."""
     everything = list(range(bands))
     for case in (
@@ -62,11 +63,14 @@ def _cases(
         Case("other-size", other, everything, depths),
         Case("subset", (size, size), subset, depths),
     ):
-        image = case.image()
-        whole = torch.zeros(case.batch, bands, *case.size)
-        whole[:, case.bands] = image
-        with torch.inference_mode():
-            yield case, image, maps(whole, depths)
+        yield case, case.image(), functools.partial(_completed, maps, bands, case)
+
+
+def _completed(maps: Run, bands: int, case: Case, image: Tensor) -> Maps:
+    """The maps of an image whose missing bands are zeros."""
+    whole = torch.zeros(len(image), bands, *case.size)
+    whole[:, case.bands] = image
+    return maps(whole, case.depths)
 
 
 def _vit(tiny: bool) -> Answer:
@@ -76,7 +80,7 @@ def _vit(tiny: bool) -> Answer:
     network = vit_small_patch16_224(in_chans=bands, dynamic_img_size=True, **arguments)
     randomise(network).eval()
 
-    def maps(image: Tensor, depths: Sequence[int]) -> Mapping[int, Tensor]:
+    def maps(image: Tensor, depths: Sequence[int]) -> Maps:
         # Block by block, as the network is called for classification.
         rows, columns = (side // network.patch_embed.patch_size[0] for side in image.shape[-2:])
         tokens = network._pos_embed(network.patch_embed(image))
@@ -108,7 +112,7 @@ def _resnet(tiny: bool) -> Answer:
     bands, arguments = (4, {**TINY_RESNET, "num_classes": 2}) if tiny else (13, {})
     network = _with_statistics(resnet50(in_chans=bands, **arguments))
 
-    def maps(image: Tensor, depths: Sequence[int]) -> Mapping[int, Tensor]:
+    def maps(image: Tensor, depths: Sequence[int]) -> Maps:
         return _stages(network, network.act1, image, depths)
 
     options = {"timm": "resnet50", "arguments": {}}
@@ -130,16 +134,14 @@ def _torchvision_resnet() -> Answer:
     network.conv1 = nn.Conv2d(13, 64, 7, stride=2, padding=3, bias=False)
     _with_statistics(network)
 
-    def maps(image: Tensor, depths: Sequence[int]) -> Mapping[int, Tensor]:
+    def maps(image: Tensor, depths: Sequence[int]) -> Maps:
         return _stages(network, network.relu, image, depths)
 
     cases = _cases(maps, 13, [1, 2, 3, 7, 11, 12], 224, (160, 288), [1, 2, 3, 4])
     return Answer(network.state_dict(), version("torchvision"), cases)
 
 
-def _stages(
-    network: Any, activation: nn.Module, image: Tensor, depths: Sequence[int]
-) -> Mapping[int, Tensor]:
+def _stages(network: Any, activation: nn.Module, image: Tensor, depths: Sequence[int]) -> Maps:
     """A ResNet's outputs stage by stage; its names are torchvision's in timm too."""
     x = network.maxpool(activation(network.bn1(network.conv1(image))))
     found = {}
@@ -179,7 +181,7 @@ def _dinov3(tiny: bool) -> Answer:
     )
     randomise(network).eval()
 
-    def maps(image: Tensor, depths: Sequence[int]) -> Mapping[int, Tensor]:
+    def maps(image: Tensor, depths: Sequence[int]) -> Maps:
         rows, columns = (side // patch for side in image.shape[-2:])
         output = network(image, output_hidden_states=True)
         found = {}

@@ -385,11 +385,9 @@ def test_the_first_interrupt_ends_it_cleanly(tmp_path):
             break
 
     process.send_signal(signal.SIGINT)
-    started = time.monotonic()
     rest = process.stderr.read()
 
     assert process.wait() == 130
-    assert time.monotonic() - started < 5
     assert rest.splitlines()[-1] == "tilth: cancelled"
     assert "Traceback" not in rest
     assert set(tmp_path.iterdir()) == before

@@ -108,7 +108,7 @@ def test_a_download_can_be_cancelled(server, tmp_path):
         in_thread(
             lambda: fetch(f"{server}/slow", tmp_path / "f", lambda: time.monotonic() > start + 0.3)
         )
-    assert time.monotonic() - start < 3
+    assert time.monotonic() - start < 20
     assert list(tmp_path.iterdir()) == []
 
 
@@ -168,7 +168,7 @@ def test_it_can_be_cancelled(server, tmp_path):
         start = time.monotonic()
         said = run_task(EnvironmentTask(tmp_path, create), cancel_after="progressed")
         assert said[-1][:2] == ("failed", "cancelled")
-        assert time.monotonic() - start < 3
+        assert time.monotonic() - start < 20
 
 
 def test_the_proxy_of_qgis_as_an_address():

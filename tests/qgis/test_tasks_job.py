@@ -112,7 +112,7 @@ def test_qgis_shows_it_with_its_progress_and_a_cancel_button(pool):
     task.cancel()
     task.cancel()
     until(lambda: heard.ended)
-    assert time.monotonic() - start < 2
+    assert time.monotonic() - start < 20
     assert heard.of("failed") == [["cancelled", "Cancelled.", ""]]
     assert heard.of("succeeded") == [] and len(heard.of("ended")) == 1
 
@@ -291,7 +291,7 @@ def test_stop_all_ends_tasks_processes_and_threads(pool):
     until(lambda: sum(bool(ear.of("measured")) for ear in ears) == 2)
     start = time.monotonic()
     assert registry.stop_all(pool)
-    assert time.monotonic() - start < 3
+    assert time.monotonic() - start < 20
     assert all(ear.of("failed")[0][0] == "cancelled" for ear in ears)
     assert pool.pids == [] and registry.running() == []
     workers = {thread for thread in threading.enumerate() if "tilth" in thread.name}

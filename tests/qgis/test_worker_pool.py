@@ -117,7 +117,7 @@ def test_a_job_can_be_cancelled_while_it_waits(pool):
     second.cancelled = True
     start = time.monotonic()
     assert second.done().error.kind == "cancelled"
-    assert time.monotonic() - start < 1 and first.is_alive()
+    assert time.monotonic() - start < 20 and first.is_alive()
     first.cancelled = True
     first.done()
 

@@ -15,12 +15,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..devices import mixed_precision
+from ..memory import Portion
+from ..model.decoders.image_branch import ImageBranch
 from ..model.decoders.slim import SlimDecoder
 from ..model.segmenter import Segmenter
 from .aim import Aim
 from .augment import spectral_jitter
 from .average import Average, put
 from .forest import forest_labels
+from .memory import chips_that_fit
 from .samples import Chip
 
 IGNORE = -1
@@ -39,7 +42,7 @@ class Settings:
 
     ``learning_rate`` is the adapter's, ``decoder_rate`` the decoder's and
     ``spectral_rate`` that of its spectral branch. An epoch is ``steps``
-    batches. ``epochs`` and ``seconds`` bound the run, whichever ends first (None: no bound of
+    batches of ``batch`` chips, however many of them the device takes at a time. ``epochs`` and ``seconds`` bound the run, whichever ends first (None: no bound of
     that kind). ``patience`` is the number of epochs without a better held-out score after which
     it stops.
     """
@@ -84,8 +87,12 @@ class Loop:
         device: torch.device,
         settings: Settings,
         landscape: NDArray[np.float32] | None = None,
+        told: Callable[[str], None] = lambda text: None,
     ) -> None:
-        """``landscape`` [N, C]: standardised pixels from all over the images, labelled or not."""
+        """``landscape`` [N, C]: standardised pixels from all over the images, labelled or not.
+
+        ``told`` hears when the device's memory takes fewer chips at a time than a batch has.
+        """
         # Channels last: the decoder's convolutions are four times as fast on CPUs.
         self.segmenter = segmenter.to(device).to(memory_format=torch.channels_last)
         self.aim = aim
@@ -96,7 +103,7 @@ class Loop:
         drawn, seen = aim.pixels(), aim.sampled(settings.seed)
         self.weights = class_weights(drawn, seen, classes, settings.balance).to(device)
         decoder = segmenter.decoder
-        self.branches = decoder if isinstance(decoder, SlimDecoder) else None
+        self.branches = decoder if isinstance(decoder, (SlimDecoder, ImageBranch)) else None
         table = aim.table()
         self.pixels = torch.from_numpy(table[0]), torch.from_numpy(table[1])
         if self.branches is not None:
@@ -108,6 +115,22 @@ class Loop:
         self.average = Average(segmenter)
         self.best: dict[str, Tensor] = {k: v.clone() for k, v in self.average.values.items()}
         self.progress = Progress()
+        self.portion = Portion(settings.batch, lambda size: told(self._told(size)))
+
+    def fit_batch(self) -> None:
+        """Find out how many chips the device takes at a time, before the training starts."""
+
+        def step(chips: int) -> None:
+            shape = (chips, self.pixels[0].shape[1], self.settings.chip, self.settings.chip)
+            image = torch.zeros(shape, device=self.device)
+            target = torch.zeros((chips, *shape[2:]), dtype=torch.long, device=self.device)
+            self.segmenter.train()
+            self._gradients(image.contiguous(memory_format=torch.channels_last), target, chips)
+            self.optimizer.zero_grad(set_to_none=True)
+
+        size = chips_that_fit(self.settings.batch, step, self.device)
+        if size < self.settings.batch:
+            self.portion.shrink(size)
 
     def run(
         self,
@@ -179,23 +202,47 @@ class Loop:
     def _step(self, chips: list[Chip], generator: torch.Generator) -> float:
         image, target = _tensors(chips, self.device)
         image = spectral_jitter(image, generator, self.settings.jitter)
-        with mixed_precision(self.device):
-            logits = self.segmenter.surroundings(image)
-        loss = F.cross_entropy(
-            logits.float(), target, self.weights, ignore_index=IGNORE, label_smoothing=SMOOTHING
-        )
+        loss = self.portion.run(lambda size: self._gradients(image, target, size))
         if self.branches is not None:
-            loss = loss + self._spectral_loss(self.branches, generator)
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+            spectral = self._spectral_loss(self.branches, generator)
+            spectral.backward()  # type: ignore[no-untyped-call]
+            loss += float(spectral.detach())
         torch.nn.utils.clip_grad_norm_(
             [p for group in self.optimizer.param_groups for p in group["params"]], 1.0
         )
         self.optimizer.step()
         self.average.update(self.segmenter)
-        return float(loss.detach())
+        return loss
 
-    def _spectral_loss(self, decoder: SlimDecoder, generator: torch.Generator) -> Tensor:
+    def _gradients(self, image: Tensor, target: Tensor, size: int) -> float:
+        """Leave a batch's gradients, summed over parts of ``size`` chips; returns its loss.
+
+        Each part counts by the weight of its labelled pixels, so that the batch is the same in
+        however many parts it comes.
+        """
+        self.optimizer.zero_grad(set_to_none=True)
+        known = target[target != IGNORE]
+        whole = self.weights[known].sum().clamp(min=1e-12)
+        total = torch.zeros((), device=self.device)
+        for part, labels in zip(image.split(size), target.split(size), strict=True):
+            with mixed_precision(self.device):
+                logits = self.segmenter.surroundings(part)
+            loss = F.cross_entropy(
+                logits.float(),
+                labels,
+                self.weights,
+                ignore_index=IGNORE,
+                label_smoothing=SMOOTHING,
+                reduction="sum",
+            )
+            loss = loss / whole
+            loss.backward()  # type: ignore[no-untyped-call]
+            total += loss.detach()
+        return float(total)
+
+    def _spectral_loss(
+        self, decoder: SlimDecoder | ImageBranch, generator: torch.Generator
+    ) -> Tensor:
         """The losses of the spectral branches on single pixels, drawn in the shares of the labels.
 
         Each learns by itself: in one sum with the U-Net, the surroundings would explain away what
@@ -249,19 +296,42 @@ class Loop:
     def held_out_logits(self) -> Any:
         """Yields logits [n, K] and classes [n] of the held-out pixels, by batches, on the CPU."""
         self.segmenter.eval()
-        for start in range(0, len(self.held_out), 2 * self.settings.batch):
-            image, target = _tensors(
-                self.held_out[start : start + 2 * self.settings.batch], self.device
-            )
-            with mixed_precision(self.device):
-                logits = self.segmenter(image)
-            known = target != IGNORE
-            yield logits.float().permute(0, 2, 3, 1)[known].cpu(), target[known].cpu()
+        start = 0
+        while start < len(self.held_out):
+            chips = self.held_out[start:]
+            taken, *found = self.portion.run(lambda size, c=chips: self._judged(c[: 2 * size]))
+            start += taken
+            yield found
+
+    def _judged(self, chips: list[Chip]) -> tuple[int, Tensor, Tensor]:
+        """How many chips there are, and logits and classes of their labelled pixels."""
+        image, target = _tensors(chips, self.device)
+        with mixed_precision(self.device):
+            logits = self.segmenter(image)
+        known = target != IGNORE
+        pixels = logits.float().permute(0, 2, 3, 1)[known].cpu()
+        return len(chips), pixels, target[known].cpu()
+
+    def _told(self, size: int) -> str:
+        return (
+            f"the memory of {self.device} takes {size} of the {self.settings.batch} chips of a "
+            "step at a time; the training goes on with the same batch, in parts"
+        )
 
     def _set_rates(self, done: float) -> None:
         factor = schedule(done, self.settings.warm_up)
         for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
             group["lr"] = rate * factor
+
+
+def _restraint(decoder: SlimDecoder, image: Tensor, logits: Tensor, target: Tensor) -> Tensor:
+    """What keeps the surroundings from wild guesses where nobody labelled: there, they learn what
+    the distilled spectral branch says. Logits (B, K, H, W), target (B, H, W)."""
+    with torch.no_grad():
+        opinion = decoder.distilled(image).float().softmax(1)
+    loss = -(opinion * logits.log_softmax(1)).sum(1)
+    unlabelled = target == IGNORE
+    return (loss * unlabelled).sum() / unlabelled.sum().clamp(min=1)
 
 
 def better(score: float, loss: float, best_score: float, best_loss: float) -> bool:

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from ..layers import ChannelNorm, ConvBlock, resize_to
 
 # The weight of the spectral branch that learns the labels; the rest is the distilled one's.
-SHARE = 0.5
+SHARE = 0.2
 
 
 def spectral_branch(bands: int, classes: int, width: int) -> nn.Module:

@@ -121,6 +121,15 @@ def scenes() -> Path:
 
 
 @pytest.fixture(scope="session")
+def weights() -> Path:
+    """The folder of published weights; the test is skipped where it is not beside the clone."""
+    folder = ROOT.parent / "shared" / "data" / "weights"
+    if not folder.is_dir():
+        pytest.skip("the published weights (../shared/data/weights) are not here")
+    return folder
+
+
+@pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A finished training on the small world of worlds.py, which all may look at."""
     from .worlds import Run, train_job

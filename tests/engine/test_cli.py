@@ -188,6 +188,14 @@ MAP = "predict --image a --adapter b --out c"
         "evaluate --map /no.tif --reference /no.gpkg",
         "inspect /no.tilth --device cpu",
         "backbones steal",
+        "backbones fetch",
+        "backbones fetch embedded",
+        "backbones fetch imaginary",
+        "backbones fetch dinov3-sat-large",
+        "backbones add presto",
+        "backbones add presto --file /no.pt",
+        "backbones fetch presto --file /no.pt",
+        "backbones remove embedded",
     ],
 )
 def test_wrong_arguments_are_one_line_and_status_2(tilth, line):

@@ -10,10 +10,12 @@ import pytest
 from tilth_engine import jobs
 from tilth_engine.errors import TilthError
 from tilth_engine.jobs import (
+    AddJob,
     ClassStyle,
     DescribeJob,
     EvaluateJob,
     Extent,
+    FetchJob,
     InspectJob,
     PlanJob,
     PredictJob,
@@ -60,6 +62,8 @@ PREDICT = PredictJob("a.tilth", ["a.tif"], "m.tif", extent=Extent(1, 2, 3, 4, "E
         EvaluateJob("m.tif", "r.gpkg", "class", "o.json"),
         InspectJob("a.tilth"),
         DescribeJob(),
+        FetchJob("timm:resnet18", True, "http://host:8080"),
+        AddJob("presto", "ä b.pt"),
     ],
 )
 def test_a_job_comes_back_as_it_was(job):
@@ -70,7 +74,8 @@ def test_a_job_comes_back_as_it_was(job):
 
 
 def test_every_kind_is_tried_above():
-    assert set(jobs.JOBS) == {"train", "plan", "predict", "evaluate", "inspect", "describe"}
+    kinds = {"train", "plan", "predict", "evaluate", "inspect", "describe", "fetch", "add"}
+    assert set(jobs.JOBS) == kinds
 
 
 def changed(job, **values):
@@ -90,6 +95,8 @@ def changed(job, **values):
         ({"kind": "inspect", "adapter": 5}, "adapter"),
         ({"kind": "inspect", "adapter": ""}, "adapter"),
         ({"kind": "inspect", "adapter": None}, "adapter"),
+        ({"kind": "fetch", "backbone": ""}, "backbone"),
+        ({"kind": "add", "backbone": "presto", "file": ""}, "file"),
         ({"kind": "plan", "train": None}, "train"),
         ({"kind": "plan", "train": []}, "train"),
         ({"kind": "plan", "train": [changed(TRAIN)]}, "train"),

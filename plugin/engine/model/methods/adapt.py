@@ -116,6 +116,7 @@ def trainable_parameters(module: nn.Module | None) -> int:
 
 def _with_peft(backbone: Backbone, method: Method) -> nn.Module:
     kin.check(method, backbone)
+    targets.open_shortcuts(backbone)
     targets.split(backbone, method.targets)
     model: nn.Module = get_peft_model(backbone, kin.configuration(method))
     if method.name in PRINCIPAL:

@@ -43,10 +43,11 @@ def add(backbone: Backbone, count: int, dropout: float) -> None:
     Raises TilthError for blocks that are not plain transformer blocks.
     """
     check_blocks("vpt", backbone)
-    for number, block in enumerate(list(backbone.blocks)):
-        dim = backbone.dims[number]
+    names = {module: name for name, module in backbone.named_modules()}
+    for block in backbone.blocks:
+        dim = block.norm1.weight.numel()
         bound = math.sqrt(6.0 / (3 * backbone.patch**2 + dim))
-        backbone.blocks[number] = Prompted(block, count, dim, bound, dropout)
+        backbone.set_submodule(names[block], Prompted(block, count, dim, bound, dropout))
 
 
 def check_blocks(method: str, backbone: Backbone) -> None:

@@ -101,14 +101,25 @@ def split(backbone: Backbone, targets: Sequence[str]) -> None:
     for fused, parts in _fused(backbone.card.lora_targets):
         if not any(f"{fused}.{part}" in targets for part in parts):
             continue
-        for block in backbone.blocks:
-            layer = block.get_submodule(fused)
+        for name, layer in list(backbone.named_modules()):
+            if not name.endswith(f".{fused}"):
+                continue
             if not isinstance(layer, nn.Linear) or layer.out_features % len(parts):
                 raise TilthError(
                     f"targets: {fused!r} of backbone {backbone.card.id!r} can't be split; "
                     f"choose {role(fused)!r}"
                 )
-            block.set_submodule(fused, Split(layer, parts))
+            backbone.set_submodule(name, Split(layer, parts))
+
+
+def open_shortcuts(backbone: Backbone) -> None:
+    """Make timm's attentions that have a bias of their own call the layer qkv.
+
+    Some multiply with its weight behind its back: what adapts the layer would never be asked.
+    """
+    for module in backbone.modules():
+        if hasattr(module, "qkv_bias_separate"):
+            module.qkv_bias_separate = True  # type: ignore[assignment]
 
 
 def fuse(network: nn.Module) -> None:

@@ -24,6 +24,7 @@ GROUPS = 4
 WIDTH = 64  # channels of the branch at a quarter of the resolution
 POINTS = 4
 MAX_PREFIX = 16  # class and register tokens before those of the image
+NO_GRID = ("galileo", "presto")  # a token for each group of bands and date of a patch, or pixel
 # The maps that serve where fewer than all are wanted: the fine ones, which the branch is for.
 _PICKS = {1: [1], 2: [1, 3], 3: [1, 2, 3], 4: [1, 2, 3, 4]}
 
@@ -105,6 +106,8 @@ class AdaptedViT(nn.Module):
                 "method vit-adapter: it takes one date and a backbone of four blocks or more; "
                 "choose lora"
             )
+        if backbone.card.architecture in NO_GRID:
+            raise _no_grid(backbone)
         dim = backbone.dims[0]
         self.backbone = backbone
         self.dims, self.strides, self.patch = (dim,) * 4, (4, 8, 16, 32), backbone.patch
@@ -178,11 +181,15 @@ class AdaptedViT(nn.Module):
         """How many tokens come before those of the image."""
         prefix = tokens.shape[1] - self._size[0] * self._size[1]
         if not 0 <= prefix <= MAX_PREFIX:
-            raise TilthError(
-                f"method vit-adapter: the tokens of backbone {self.backbone.card.id!r} are not one "
-                "for each patch of the image; choose lora"
-            )
+            raise _no_grid(self.backbone)
         return prefix
+
+
+def _no_grid(backbone: Backbone) -> TilthError:
+    return TilthError(
+        f"method vit-adapter: the tokens of backbone {backbone.card.id!r} are not one for each "
+        "patch of the image; choose lora"
+    )
 
 
 def _normalised(x: Tensor) -> Tensor:

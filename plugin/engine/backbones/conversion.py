@@ -50,8 +50,8 @@ def summary(names: Iterable[str]) -> list[str]:
 
 
 def _part(name: str) -> str:
-    """The first two words of a dotted name, without numbers and without the last word."""
-    words = name.split(".")[:-1][:2]
-    while len(words) > 1 and words[-1].isdigit():
-        words.pop()
-    return ".".join(words) or name
+    """The first two words of a dotted name of three or more, without a number; else the name."""
+    words = name.split(".")
+    if len(words) < 3:
+        return name
+    return words[0] if words[1].isdigit() else ".".join(words[:2])

@@ -45,6 +45,7 @@ def _check(card: Any, files: tuple[str, ...]) -> None:
     _classes(card["classes"])
     _bands(card["bands"])
     _inputs(card["inputs"], len(card["bands"]))
+    _matching(card.get("matching"), len(card["bands"]))
     _normalisation(card["normalisation"], len(card["bands"]))
     chip = card["chip"]
     if not (_whole(chip) and 8 <= chip <= MAX_CHIP and chip % 8 == 0):
@@ -104,6 +105,18 @@ def _inputs(values: Any, bands: int) -> None:
     for date in inputs.dates:
         if not re.fullmatch(r"(\d{4}-\d{2}-\d{2})?", date):
             raise ValueError("inputs: a date")
+
+
+def _matching(values: Any, bands: int) -> None:
+    """What people are told of the match; cards of earlier adapters have none."""
+    if values is None:
+        return
+    texts = [values["summary"], *values["lines"]]
+    texts += [row[key] for row in values["table"] for key in ("band", "model_band")]
+    if not all(isinstance(text, str) and len(text) <= _TEXT for text in texts):
+        raise ValueError("matching")
+    if len(values["table"]) != bands or len(values["lines"]) > 2 * MAX_BANDS:
+        raise ValueError("matching: not one row a band")
 
 
 def _normalisation(values: Any, bands: int) -> None:

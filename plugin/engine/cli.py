@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from . import backbones_cli, jobs
+from . import backbones_cli, jobs, train_cli
 from .events import Reporter
 from .run import Runner, failure
 from .version import VERSION
@@ -136,7 +136,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"tilth {VERSION}")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="COMMAND")
-    for add in (_train, _predict, _evaluate, _inspect):
+    train_cli.add_parser(verbs, _common)
+    for add in (_predict, _evaluate, _inspect):
         add(verbs)
     backbones_cli.add_parser(verbs, _common)
     verbs.add_parser("worker", help="the JSON-lines worker that the plugin starts")
@@ -150,70 +151,9 @@ def _common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0)
 
 
-def _images(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--image", action="append", required=True, help="may be repeated")
-    parser.add_argument("--stack", action="store_true", help="the files are one scene's bands")
-    parser.add_argument("--bands", type=_numbers, default=[], help="for example 1,2,3,7")
-
-
-def _train(verbs: Any) -> None:
-    parser = verbs.add_parser("train", help="fine-tune on labels; leaves an adapter")
-    _images(parser)
-    parser.add_argument("--labels", default="", metavar="VECTOR[|layername=L]")
-    parser.add_argument("--class-field", default="")
-    parser.add_argument("--labelled-area", default="", metavar="VECTOR")
-    parser.add_argument("--label-raster", default="", metavar="RASTER")
-    parser.add_argument("--backbone", default="embedded")
-    parser.add_argument("--random-backbone", action="store_true", help="random weights, to compare")
-    parser.add_argument("--method", default="lora", choices=jobs.METHODS)
-    parser.add_argument("--decoder", default="slim", choices=jobs.DECODERS)
-    parser.add_argument("--epochs", type=int)
-    parser.add_argument("--minutes", type=float)
-    parser.add_argument("--split", default="polygons", choices=jobs.SPLITS)
-    parser.add_argument("--continue-from", default="", metavar="ADAPTER")
-    parser.add_argument("--resume", action="store_true", help="go on with a killed training")
-    parser.add_argument("--name", default="", help="the adapter's name (default: the file's)")
-    parser.add_argument("--out", required=True, metavar="ADAPTER.tilth")
-    parser.add_argument("--report", default="", metavar="REPORT.html")
-    parser.add_argument("--dry-run", action="store_true", help="only say what would run")
-    _common(parser)
-    parser.set_defaults(make=_train_job)
-
-
-def _train_job(options: argparse.Namespace) -> Any:
-    job = jobs.TrainJob(
-        images=options.image,
-        stack=options.stack,
-        bands=options.bands,
-        labels=options.labels,
-        class_field=options.class_field,
-        labelled_area=options.labelled_area,
-        label_raster=options.label_raster,
-        backbone=options.backbone,
-        random_backbone=options.random_backbone,
-        method=options.method,
-        decoder=options.decoder,
-        epochs=options.epochs,
-        minutes=options.minutes,
-        split=options.split,
-        continue_from=options.continue_from,
-        resume=options.resume,
-        name=options.name,
-        out=options.out,
-        report=options.report,
-        device=options.device,
-        threads=options.threads,
-        seed=options.seed,
-    )
-    if options.dry_run:
-        options.verb = "plan"
-        return jobs.PlanJob(job)
-    return job
-
-
 def _predict(verbs: Any) -> None:
     parser = verbs.add_parser("predict", help="map an image with an adapter")
-    _images(parser)
+    train_cli.add_images(parser)
     parser.add_argument("--adapter", required=True, metavar="A.tilth")
     parser.add_argument(
         "--extent", type=float, nargs=4, metavar=("XMIN", "YMIN", "XMAX", "YMAX"), default=None
@@ -234,7 +174,7 @@ def _predict_job(options: argparse.Namespace) -> jobs.PredictJob:
         extent = jobs.Extent(xmin, ymin, xmax, ymax, options.extent_crs)
     return jobs.PredictJob(
         adapter=options.adapter,
-        images=options.image,
+        images=options.images,
         stack=options.stack,
         bands=options.bands,
         extent=extent,
@@ -263,12 +203,3 @@ def _inspect(verbs: Any) -> None:
     parser.add_argument("adapter", metavar="ADAPTER.tilth")
     _common(parser)
     parser.set_defaults(make=lambda o: jobs.InspectJob(o.adapter))
-
-
-def _numbers(text: str) -> list[int]:
-    try:
-        return [int(part) for part in text.split(",") if part.strip()]
-    except ValueError:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is no list of band numbers such as 1,2,3"
-        ) from None

@@ -78,7 +78,7 @@ def training_report(
     parts += [_classes(card.get("classes") or [])]
     if score:
         parts += [_score_table(score, "Of the held-out polygons. "), _matrix(score)]
-    parts += [_chart(history), _settings(card, training)]
+    parts += [_chart(history), _matching(card.get("matching") or {}), _settings(card, training)]
     _write(path, str(card.get("name", "adapter")), parts)
 
 
@@ -290,12 +290,30 @@ def _label(x: float, y: float, text: str, anchor: str) -> str:
     return f"<text x='{x:.1f}' y='{y:.1f}' text-anchor='{anchor}'>{_text(text)}</text>"
 
 
+def _matching(match: dict[str, Any]) -> str:
+    """Which of the image's bands are which of the backbone's."""
+    if not match.get("summary"):
+        return ""
+    names = {"": "not used", "+": "by its wavelength"}
+    rows = [
+        (row.get("band", ""), names.get(row.get("model_band", ""), row.get("model_band", "")))
+        for row in match.get("table") or []
+    ]
+    head = f"<tr>{_header('Band of the image', 'Band of the backbone')}</tr>"
+    cells = "".join(f"<tr><td>{_text(a)}</td><td>{_text(b)}</td></tr>" for a, b in rows)
+    return (
+        f"<h2>Bands</h2><p class='soft'>{_text(match['summary'])}.</p>"
+        f"<div class='scroll'><table>{head}{cells}</table></div>"
+    )
+
+
 def _settings(card: dict[str, Any], training: dict[str, Any]) -> str:
     backbone, method = card.get("backbone") or {}, card.get("method") or {}
     bands = ", ".join(str(band.get("name", "")) for band in card.get("bands") or [])
     details = [
         ("Made", f"{card.get('created', '')} by Tilth {card.get('tilth', '')}"),
-        ("Backbone", f"{backbone.get('id', '')} ({backbone.get('licence', '')})"),
+        ("Backbone", backbone.get("id", "")),
+        ("Licence of the backbone", backbone.get("licence", "")),
         ("Method", _pairs(method)),
         ("Decoder", _pairs(card.get("decoder") or {})),
         ("Bands", bands),

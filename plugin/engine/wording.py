@@ -46,6 +46,11 @@ def _train(result: dict[str, Any]) -> str:
 
 def _plan(result: dict[str, Any]) -> str:
     lines = [result["text"]]
+    match = result["matching"]
+    if match["summary"]:
+        lines += [f"backbone's bands: {match['summary']}", *(f"  {t}" for t in match["lines"])]
+    whose = "backbone's card" if result["normalisation"] == "card" else "image's own statistics"
+    lines.append(f"values: {result['image']['scale']}, standardised by the {whose}")
     lines += [
         f"  {entry['code']:>5} {entry['name'][:40]:<40} {entry['polygons']:>5} polygons "
         f"{entry['pixels']:>9} pixels"

@@ -145,6 +145,46 @@ def test_dry_run_only_says_what_would_run(tilth, tmp_path):
     assert set(tmp_path.iterdir()) == before
 
 
+def test_a_dry_run_shows_what_the_bands_are_to_the_backbone(tilth, tmp_path):
+    job = train_job(tmp_path)
+    model = ["--backbone", "prithvi-2-tiny-tl", "--random-backbone", "--zoom", "1"]
+
+    status, out, _ = tilth(*arguments_of(job, "--dry-run", "--minutes", "1", *model))
+
+    assert status == 0
+    assert "4 of 4 bands used" in out
+    assert "Red (660 nm) = " in out
+    assert "left out of the model" in out
+    assert "reflectance x 10000, standardised by the backbone's card" in out
+
+
+def test_every_choice_reaches_the_job():
+    line = (
+        "train --image a.tif --image b.tif --stack --labels l --class-field c --out o "
+        "--backbone prithvi-2-tiny-tl --method lora --rank 8 --alpha 4 --dropout 0.1 "
+        "--targets q,v,fc1 --prompts 7 --decoder linear --no-image-branch --normalisation card "
+        "--match B02,,+,B8A --date 2024-05-01 --date 2024-08-01 --time-location --zoom 2.5 "
+        "--batch 3 --precision bfloat16 --checkpointing"
+    )
+    options = cli._parser().parse_args(line.split())
+    job = options.make(options)
+
+    job.check()
+    assert (job.images, job.stack, job.method) == (["a.tif", "b.tif"], True, "lora")
+    assert (job.rank, job.alpha, job.dropout, job.targets) == (8, 4, 0.1, ["q", "v", "fc1"])
+    assert (job.prompts, job.decoder, job.image_branch) == (7, "linear", False)
+    assert (job.normalisation, job.matching) == ("card", ["B02", "", "+", "B8A"])
+    assert (job.dates, job.time_location) == (["2024-05-01", "2024-08-01"], True)
+    assert (job.zoom, job.batch, job.precision, job.checkpointing) == (2.5, 3, "bfloat16", True)
+
+
+def test_no_backbone_means_the_decoder_alone():
+    line = "train --image a.tif --labels l --class-field c --out o --backbone"
+    for backbone, method in (("none", "frozen"), ("embedded", "lora")):
+        options = cli._parser().parse_args([*line.split(), backbone])
+        assert options.make(options).method == method
+
+
 def test_backbones(tilth):
     status, out, _ = tilth("backbones")
     assert status == 0
@@ -179,6 +219,10 @@ MAP = "predict --image a --adapter b --out c"
         f"{GOOD} --threads -2",
         f"{GOOD} --device tpu",
         f"{GOOD} --method magic",
+        f"{GOOD} --backbone none --method lora",
+        f"{GOOD} --zoom 99",
+        f"{GOOD} --zoom nan",
+        f"{GOOD} --normalisation magic",
         f"{GOOD} --label-raster r.tif",
         f"{MAP} --extent 1 2 3",
         f"{MAP} --extent 3 0 1 9",

@@ -1,0 +1,138 @@
+"""The command ``tilth train``."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+from . import jobs
+
+
+def add_parser(verbs: Any, common: Callable[[argparse.ArgumentParser], None]) -> None:
+    """Add the command to the others; `common` adds the options that all have."""
+    parser = verbs.add_parser("train", help="fine-tune on labels; leaves an adapter")
+    add_images(parser)
+    add_labels(parser)
+    _add_model(parser)
+    _add_inputs(parser)
+    run = parser.add_argument_group("the run")
+    run.add_argument("--epochs", type=int)
+    run.add_argument("--minutes", type=float)
+    run.add_argument("--split", default="polygons", choices=jobs.SPLITS)
+    run.add_argument("--batch", type=int, default=0, help="chips in a step (0: Tilth chooses)")
+    run.add_argument("--precision", default="auto", choices=jobs.PRECISIONS)
+    run.add_argument(
+        "--checkpointing", action="store_true", help="compute features twice, to save memory"
+    )
+    run.add_argument("--continue-from", default="", metavar="ADAPTER")
+    run.add_argument("--resume", action="store_true", help="go on with a killed training")
+    run.add_argument("--dry-run", action="store_true", help="only say what would run")
+    out = parser.add_argument_group("what it leaves")
+    out.add_argument("--name", default="", help="the adapter's name (default: the file's)")
+    out.add_argument("--out", required=True, metavar="ADAPTER.tilth")
+    out.add_argument("--report", default="", metavar="REPORT.html")
+    common(parser)
+    parser.set_defaults(make=_job)
+
+
+def add_images(parser: argparse.ArgumentParser) -> None:
+    """The options that name images."""
+    parser.add_argument(
+        "--image", dest="images", action="append", required=True, help="may be repeated"
+    )
+    parser.add_argument("--stack", action="store_true", help="the files are one scene's bands")
+    parser.add_argument("--bands", type=_numbers, default=[], help="for example 1,2,3,7")
+
+
+def add_labels(parser: argparse.ArgumentParser) -> None:
+    """The options that name labels."""
+    group = parser.add_argument_group("labels")
+    group.add_argument("--labels", default="", metavar="VECTOR[|layername=L]")
+    group.add_argument("--class-field", default="")
+    group.add_argument("--labelled-area", default="", metavar="VECTOR")
+    group.add_argument("--label-raster", default="", metavar="RASTER")
+
+
+def _add_model(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("the model")
+    group.add_argument(
+        "--backbone", default="embedded", help="an id that `tilth backbones` lists, or none"
+    )
+    group.add_argument("--random-backbone", action="store_true", help="random weights, to compare")
+    group.add_argument(
+        "--method", choices=jobs.METHODS, help="default: lora; without a backbone frozen"
+    )
+    group.add_argument("--rank", type=int, help="of LoRA and its kin (default: the method's)")
+    group.add_argument("--alpha", type=int, help="of LoRA and its kin (default: the rank)")
+    group.add_argument("--dropout", type=float)
+    group.add_argument(
+        "--targets", type=_words, default=[], help="layers to adapt, for example q,v,fc1,fc2"
+    )
+    group.add_argument("--prompts", type=int, default=100, help="of prompt tuning, in each block")
+    group.add_argument("--decoder", default="slim", choices=jobs.DECODERS)
+    group.add_argument(
+        "--no-image-branch",
+        dest="image_branch",
+        action="store_false",
+        help="without Tilth's branch at full resolution",
+    )
+
+
+def _add_inputs(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("the image as the backbone sees it")
+    group.add_argument(
+        "--match",
+        dest="matching",
+        type=_entries,
+        default=[],
+        metavar="NAME,NAME,…",
+        help="the backbone's band that each band of the image is: nothing for one that it does "
+        "not see, + for one that it takes in all the same; --dry-run shows what Tilth finds",
+    )
+    group.add_argument("--normalisation", default="auto", choices=jobs.NORMALISATIONS)
+    group.add_argument(
+        "--date",
+        dest="dates",
+        action="append",
+        default=[],
+        metavar="2024-06-15",
+        help="of each --image of a stack in turn, or of all (default: the files')",
+    )
+    group.add_argument(
+        "--time-location", action="store_true", help="tell the backbone date and place"
+    )
+    group.add_argument(
+        "--zoom", type=float, default=0.0, help="enlarge the image (0: Tilth chooses)"
+    )
+
+
+def _job(options: argparse.Namespace) -> Any:
+    names = {item.name for item in dataclasses.fields(jobs.TrainJob)}
+    values = {name: value for name, value in vars(options).items() if name in names}
+    if options.method is None:
+        values["method"] = "frozen" if options.backbone == jobs.NO_BACKBONE else "lora"
+    job = jobs.TrainJob(**values)
+    if options.dry_run:
+        options.verb = "plan"
+        return jobs.PlanJob(job)
+    return job
+
+
+def _numbers(text: str) -> list[int]:
+    try:
+        return [int(part) for part in text.split(",") if part.strip()]
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no list of band numbers such as 1,2,3"
+        ) from None
+
+
+def _words(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _entries(text: str) -> list[str]:
+    """Words in their places; some may be empty."""
+    return [part.strip() for part in text.split(",")]

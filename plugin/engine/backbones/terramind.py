@@ -114,9 +114,8 @@ class TerraMindBackbone(Backbone):
                 if tensor.any():
                     raise ValueError(f"not the weights of {card.title}: {name} is not zero")
                 left.append(name)
-            elif own.endswith(".embed.weight") and tensor.ndim == 2:
-                squares = tensor.unflatten(1, (card.patch, card.patch, -1))
-                kept[own] = squares.permute(0, 3, 1, 2)
+            elif own.endswith(".embed.weight"):
+                kept[own] = _kernel(tensor, card.patch)
             else:
                 kept[own] = tensor.flatten() if own.endswith(".code") else tensor
         return conversion.checked(cls, card, kept, left)
@@ -190,6 +189,16 @@ def _members(card: Card) -> dict[str, list[int]]:
 
 def _is_of_modality(name: str) -> bool:
     return name.startswith("modalities.")
+
+
+def _kernel(weight: Tensor, patch: int) -> Tensor:
+    """A kernel [D, C, patch, patch] of a linear layer's weight [D, patch * patch * C].
+
+    Of another shape it is as it was, for others to refuse.
+    """
+    if weight.ndim != 2 or weight.shape[1] % patch**2:
+        return weight
+    return weight.unflatten(1, (patch, patch, -1)).permute(0, 3, 1, 2)
 
 
 def _own_name(name: str, gated: bool) -> str | None:

@@ -134,9 +134,7 @@ def test_a_foreign_checkpoint_is_refused_and_what_was_expected_is_named(plain):
     with pytest.raises(ValueError, match=r"TerraMind 1\.0 tiny: .*shape.*expected \[192"):
         TerraMindBackbone.convert(catalogue.card_of("terramind-tiny"), plain.weights)
     gated = golden("terramind_gated")
-    with pytest.raises(
-        ValueError, match=r"fc1_g\.weight has shape \[64, 16\], expected \[42, 16\]"
-    ):
+    with pytest.raises(ValueError, match=r"fc1_g\.weight has shape \[64, 16\], expected"):
         TerraMindBackbone.convert(gated.card, plain.weights)
     with pytest.raises(ValueError, match=r"qkv\.bias \[48\] is missing \(\d+ of \d+ tensors are\)"):
         TerraMindBackbone.convert(plain.card, gated.weights)

@@ -32,7 +32,10 @@ ENGINE_LAYERS = (
     ("prepare", "calibration", "mapping", "map_file", "report", "normalise", "card_units"),
     ("training", "adapter_file", "card", "model"),
     ("backbones", "data"),
-    ("devices", "events", "jobs", "protocol", "errors", "home", "version", "wording"),
+    (
+        *("devices", "events", "jobs", "weight_jobs", "protocol", "errors", "home"),
+        *("version", "wording"),
+    ),
     ("method_list",),
 )
 PLUGIN_LAYERS = (

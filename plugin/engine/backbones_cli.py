@@ -39,8 +39,9 @@ def _job(options: argparse.Namespace) -> Any:
         return jobs.FetchJob(backbone, options.accept_licence)
     if action == "add":
         return jobs.AddJob(backbone, options.file)
+    if action == "remove":
+        return jobs.RemoveJob(backbone)
     from . import weights
 
-    run = weights.show if action == "show" else weights.remove_weights
-    options.run = lambda job, reporter: run(backbone)
+    options.run = lambda job, reporter: weights.show(backbone)
     return jobs.DescribeJob()

@@ -14,6 +14,7 @@ from typing import Any, Dict, List, Optional, Tuple, Type
 
 from .errors import TilthError
 from .method_list import METHODS
+from .weight_jobs import AddJob, FetchJob, RemoveJob
 
 DECODERS = ("slim", "linear", "fcn", "unet", "upernet")
 NORMALISATIONS = ("auto", "image", "card")
@@ -238,53 +239,24 @@ class InspectJob:
 
 @dataclass
 class DescribeJob:
-    """Tell what this engine has: versions, devices, backbones."""
+    """Tell what this engine has: versions, devices, backbones.
+
+    ``also`` are further backbones than the catalogue's, such as ``timm:NAME``.
+    """
 
     kind = "describe"
 
+    also: List[str] = field(default_factory=list)
+
     def check(self) -> None:
         """Nothing can be wrong with it."""
-
-
-@dataclass
-class FetchJob:
-    """Fetch a backbone's published weights from the hub.
-
-    ``accept_licence`` says that the user accepts a licence that binds. ``proxy`` is an address such
-    as ``http://host:8080``; where it is empty, the environment's serve.
-    """
-
-    kind = "fetch"
-
-    backbone: str
-    accept_licence: bool = False
-    proxy: str = ""
-
-    def check(self) -> None:
-        """Raise TilthError where the job contradicts itself."""
-        _need(self.backbone, "backbone", "name the backbone to fetch")
-
-
-@dataclass
-class AddJob:
-    """Store a backbone's weights from a file that was got otherwise."""
-
-    kind = "add"
-
-    backbone: str
-    file: str
-
-    def check(self) -> None:
-        """Raise TilthError where the job contradicts itself."""
-        _need(self.backbone, "backbone", "name the backbone that the file is of")
-        _need(self.file, "file", "pick the file of weights")
 
 
 JOBS: Dict[str, Type[Any]] = {
     cls.kind: cls
     for cls in (
         *(TrainJob, PlanJob, PredictJob, EvaluateJob, InspectJob, DescribeJob),
-        *(FetchJob, AddJob),
+        *(FetchJob, AddJob, RemoveJob),
     )
 }
 

@@ -19,6 +19,7 @@ from .jobs import (
     InspectJob,
     PlanJob,
     PredictJob,
+    RemoveJob,
     TrainJob,
 )
 
@@ -59,7 +60,7 @@ class Runner:
         if isinstance(job, DescribeJob):
             from .describe import describe
 
-            return describe()
+            return describe(job)
         if isinstance(job, FetchJob):
             from .weights import fetch_weights
 
@@ -68,6 +69,10 @@ class Runner:
             from .weights import add_weights
 
             return add_weights(job, reporter)
+        if isinstance(job, RemoveJob):
+            from .weights import remove_weights
+
+            return remove_weights(job)
         raise TilthError(f"job: {type(job).__name__} can't be run")
 
     def release(self) -> None:

@@ -10,7 +10,7 @@ from .backbones.card import Card
 from .data.files import file_faults
 from .errors import TilthError
 from .events import Reporter
-from .jobs import AddJob, FetchJob
+from .weight_jobs import AddJob, FetchJob, RemoveJob
 
 
 def fetch_weights(job: FetchJob, reporter: Reporter) -> dict[str, Any]:
@@ -80,9 +80,9 @@ def add_weights(job: AddJob, reporter: Reporter) -> dict[str, Any]:
     return _result(card, record, reporter)
 
 
-def remove_weights(backbone: str) -> dict[str, Any]:
-    """Remove a backbone's weights from this machine. Raises TilthError where there are none."""
-    card = catalogue.card_of(backbone)
+def remove_weights(job: RemoveJob) -> dict[str, Any]:
+    """Run the job; returns the backbone and the bytes freed. Raises TilthError without weights."""
+    card = catalogue.card_of(job.backbone)
     return {"removed": card.id, "freed": store.remove(card)}
 
 

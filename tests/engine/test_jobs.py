@@ -19,6 +19,7 @@ from tilth_engine.jobs import (
     InspectJob,
     PlanJob,
     PredictJob,
+    RemoveJob,
     TrainJob,
 )
 
@@ -64,6 +65,7 @@ PREDICT = PredictJob("a.tilth", ["a.tif"], "m.tif", extent=Extent(1, 2, 3, 4, "E
         DescribeJob(),
         FetchJob("timm:resnet18", True, "http://host:8080"),
         AddJob("presto", "ä b.pt"),
+        RemoveJob("presto"),
     ],
 )
 def test_a_job_comes_back_as_it_was(job):
@@ -74,7 +76,17 @@ def test_a_job_comes_back_as_it_was(job):
 
 
 def test_every_kind_is_tried_above():
-    kinds = {"train", "plan", "predict", "evaluate", "inspect", "describe", "fetch", "add"}
+    kinds = {
+        "train",
+        "plan",
+        "predict",
+        "evaluate",
+        "inspect",
+        "describe",
+        "fetch",
+        "add",
+        "remove",
+    }
     assert set(jobs.JOBS) == kinds
 
 
@@ -146,7 +158,9 @@ def test_a_wrong_job_is_refused_in_one_line_that_names_the_entry(data, word):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["jobs.py", "protocol.py", "errors.py", "launch.py"])
+@pytest.mark.parametrize(
+    "name", ["jobs.py", "weight_jobs.py", "protocol.py", "errors.py", "launch.py"]
+)
 def test_the_shared_modules_are_python_3_9(name):
     text = (Path(jobs.__file__).parent / name).read_text(encoding="utf-8")
 

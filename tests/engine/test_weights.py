@@ -13,9 +13,10 @@ import torch
 from tilth_engine import cli, weights
 from tilth_engine.backbones import catalogue, fetch, store
 from tilth_engine.backbones.inputs import Inputs
+from tilth_engine.describe import describe
 from tilth_engine.errors import Cancelled, TilthError
 from tilth_engine.events import Reporter, silent
-from tilth_engine.jobs import AddJob, FetchJob
+from tilth_engine.jobs import AddJob, DescribeJob, FetchJob, RemoveJob
 
 from . import tiny_models
 from .hub_server import COMMIT, Hub
@@ -270,6 +271,14 @@ def test_a_licence_that_binds_is_accepted_first(hub, change):
     run(accept_licence=True)
 
 
+def test_models_of_timm_are_described_when_they_are_named(hub):
+    found = describe(DescribeJob(["timm:test_vit", "timm:no_such"]))
+    (card,) = [card for card in found["backbones"] if card["id"].startswith("timm:")]
+    assert card["id"].startswith("timm:test_vit.")
+    assert card["needed"] and not card["present"]
+    assert "no model 'no_such'" in found["unknown"]["timm:no_such"]
+
+
 def test_two_at_once_do_not_write_one_file(hub):
     with (
         store.exclusive(catalogue.card_of("tiny")),
@@ -298,11 +307,10 @@ def test_a_file_is_added_and_stays(hub, tmp_path):
     assert file.is_file()
     assert hub.requests == []
     assert weights.state(catalogue.card_of("tiny"))["present"]
-    assert weights.remove_weights("tiny")["freed"] > 0
-    with pytest.raises(TilthError, match="nothing to remove"):
-        weights.remove_weights("tiny")
-    with pytest.raises(TilthError, match="part of Tilth"):
-        weights.remove_weights("embedded")
+    assert weights.remove_weights(RemoveJob("tiny"))["freed"] > 0
+    for backbone, pattern in (("tiny", "nothing to remove"), ("embedded", "part of Tilth")):
+        with pytest.raises(TilthError, match=pattern):
+            weights.remove_weights(RemoveJob(backbone))
 
 
 def test_an_added_file_that_fits_but_is_not_the_published_one_is_told(hub, change, tmp_path):

@@ -12,14 +12,24 @@ from pathlib import Path
 import torch
 
 from ..errors import TilthError
-from . import store
+from . import store, timm_cards
 from .base import Backbone
 from .card import Card
 from .embedded.network import EmbeddedBackbone
+from .galileo import GalileoBackbone
 from .inputs import Inputs
+from .presto import PrestoBackbone
+from .prithvi import PrithviBackbone
+from .terramind import TerraMindBackbone
+from .timm_models import TimmBackbone
 
 ARCHITECTURES: dict[str, type[Backbone]] = {
     "embedded": EmbeddedBackbone,
+    "galileo": GalileoBackbone,
+    "presto": PrestoBackbone,
+    "prithvi": PrithviBackbone,
+    "terramind": TerraMindBackbone,
+    "timm": TimmBackbone,
 }
 CARDS = Path(__file__).parent / "cards"
 
@@ -32,7 +42,9 @@ def cards() -> dict[str, Card]:
 
 
 def card_of(backbone_id: str) -> Card:
-    """The card of a backbone. Raises TilthError for an unknown id."""
+    """The card of a backbone; `timm:NAME` is any model of timm. Raises TilthError if unknown."""
+    if backbone_id.startswith(timm_cards.PREFIX):
+        return timm_cards.card_of(backbone_id)
     known = cards()
     if backbone_id not in known:
         raise TilthError(
@@ -47,17 +59,22 @@ def build(
     """A backbone in evaluation mode with every parameter frozen, float32, on the CPU.
 
     With `random_weights` it is the same network as initialised from `seed`, to compare with.
-    Raises TilthError for an unknown id, for inputs that it can't take, and for a missing or
-    damaged file of weights.
+    Raises TilthError for an unknown id, one that is only listed, inputs that it can't take, and a
+    missing or damaged file of weights.
     """
     card = card_of(backbone_id)
+    if not card.architecture:
+        raise TilthError(
+            f"Tilth lists the backbone {card.id!r} but can't run it yet. Choose another: "
+            "tilth backbones list."
+        )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         try:
             backbone = ARCHITECTURES[card.architecture](card, inputs)
         except ValueError as error:
             raise TilthError(f"Backbone {card.id!r}: {error}.") from error
-    if not random_weights:
+    if not random_weights and not card.options.get("random"):
         _load(backbone)
     return backbone.eval().requires_grad_(False)
 

@@ -15,6 +15,8 @@ from ..errors import TilthError
 from . import store, timm_cards
 from .base import Backbone
 from .card import Card
+from .clay import ClayBackbone
+from .dofa import DofaBackbone
 from .embedded.network import EmbeddedBackbone
 from .galileo import GalileoBackbone
 from .inputs import Inputs
@@ -24,6 +26,8 @@ from .terramind import TerraMindBackbone
 from .timm_models import TimmBackbone
 
 ARCHITECTURES: dict[str, type[Backbone]] = {
+    "clay": ClayBackbone,
+    "dofa": DofaBackbone,
     "embedded": EmbeddedBackbone,
     "galileo": GalileoBackbone,
     "presto": PrestoBackbone,

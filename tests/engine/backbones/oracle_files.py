@@ -37,6 +37,8 @@ class Golden:
             tuple(values["dates"]),
             tuple(values["location"]) if values["location"] else None,
             values["time_location"],
+            values.get("resolution_m"),
+            values.get("zoom", 1.0),
         )
 
     def filled(self, inputs: Inputs) -> Backbone:

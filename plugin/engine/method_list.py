@@ -6,7 +6,7 @@ Read by both halves of Tilth. Standard library only, Python 3.9 syntax.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Dict
+from typing import Dict, Tuple
 
 
 @dataclass(frozen=True)
@@ -25,8 +25,7 @@ class About:
 
 
 # The rates follow the searches in arXiv 2504.17397 where it has the method, else the method's own
-# paper. In the order in which they are shown: LoRA and its kin, other small changes, prompts and
-# branches, and what to compare them with.
+# paper.
 METHODS: Dict[str, About] = {
     "lora": About(
         "LoRA (a small adapter)",
@@ -143,3 +142,12 @@ METHODS: Dict[str, About] = {
         1e-4,
     ),
 }
+
+# In the order in which they are shown: the usual ones and a measure of the backbone itself, LoRA's
+# kin, other small changes, and tokens or branches beside the backbone.
+GROUPS: Tuple[Tuple[str, ...], ...] = (
+    ("lora", "frozen", "full", "probe"),
+    ("dora", "rslora", "pissa", "olora", "loha", "lokr", "hira", "delora", "gralora", "miss"),
+    ("vera", "ia3", "oft", "bitfit"),
+    ("vpt", "vit-adapter"),
+)

@@ -8,11 +8,13 @@ from typing import Any
 import torch
 
 from . import devices
+from .errors import TilthError
 from .events import Reporter
 from .jobs import PlanJob, TrainJob
+from .method_list import METHODS
 from .model.methods.method import Method
-from .model.segmenter import build
-from .prepare import Prepared, backbone_entry, matching_entry, prepared
+from .model.segmenter import build, trainable
+from .prepare import Prepared, backbone_entry, check_weights, matching_entry, prepared
 from .training.loop import Settings
 
 
@@ -21,15 +23,17 @@ def plan(job: PlanJob, reporter: Reporter) -> dict[str, Any]:
     devices.set_threads(job.train.threads)
     device = devices.choose(job.train.device)
     with prepared(job.train, device, reporter) as ready:
+        of_job = (Method.of(job.train), ready.decoder, ready.inputs, len(ready.codes))
+        counts = trainable(job.train.backbone, *of_job)
         reporter.progress(0.5, "Timing a step")
         seconds = _seconds(job.train, ready, device)
         image = ready.images[0]
         entry = next(d for d in devices.describe() if d["id"] == str(device))
         classes = [item.to_json() for item in ready.labels.classes]
         return {
-            "text": _text(job.train, ready, entry["label"], seconds),
+            "text": _text(job.train, ready, counts, entry["label"], seconds),
             "classes": classes,
-            "warnings": ready.warnings + ready.notes,
+            "warnings": ready.warnings + ready.notes + _missing(job.train),
             "device": entry,
             "seconds": seconds,
             "image": {
@@ -43,7 +47,17 @@ def plan(job: PlanJob, reporter: Reporter) -> dict[str, Any]:
             "matching": matching_entry(ready),
             "normalisation": "card" if ready.normalisations[0].by_card else "image",
             "zoom": ready.inputs.zoom,
+            "trainable_parameters": {"backbone": counts[0], "decoder": counts[1]},
         }
+
+
+def _missing(job: TrainJob) -> list[str]:
+    """What has to be fetched before the training can run."""
+    try:
+        check_weights(job)
+    except TilthError as error:
+        return [str(error)]
+    return []
 
 
 def _seconds(job: TrainJob, ready: Prepared, device: torch.device) -> float:
@@ -58,8 +72,14 @@ def _seconds(job: TrainJob, ready: Prepared, device: torch.device) -> float:
 def _step_seconds(
     job: TrainJob, ready: Prepared, device: torch.device, settings: Settings
 ) -> float:
+    # Random weights take as long, and the published ones need not be here yet.
     segmenter, _ = build(
-        job.backbone, Method.of(job), ready.decoder, ready.inputs, len(ready.codes)
+        job.backbone,
+        Method.of(job),
+        ready.decoder,
+        ready.inputs,
+        len(ready.codes),
+        random_backbone=True,
     )
     segmenter = segmenter.to(device).to(memory_format=torch.channels_last)
     size = settings.chip
@@ -77,17 +97,42 @@ def _step_seconds(
     return seconds * 1.3
 
 
-def _text(job: TrainJob, ready: Prepared, device: str, seconds: float) -> str:
+def _text(
+    job: TrainJob, ready: Prepared, counts: tuple[int, int], device: str, seconds: float
+) -> str:
     polygons = sum(entry.polygons for entry in ready.labels.classes)
     pixels = sum(entry.pixels for entry in ready.labels.classes)
-    method = {"lora": "a LoRA adapter", "frozen": "a decoder alone", "full": "all weights"}
     title = backbone_entry(job)["title"]
     held = len(set(ready.split.validation_ids))
     kept = f"{held} of them held out to score" if held else "none held out: no score"
     return (
-        f"Trains {method[job.method]} on {title}: {len(ready.codes)} classes, {polygons} polygons "
+        f"Trains {_trained(job.method, counts[0])} on {title} ({_parameters(counts)}): "
+        f"{len(ready.codes)} classes, {polygons} polygons "
         f"({pixels} pixels; {kept}), on {device}, about {duration(seconds)} at most."
     )
+
+
+def _trained(method: str, parameters: int) -> str:
+    """What a method trains, in words; `parameters` are those of the backbone that it changes."""
+    others = {
+        "frozen": "a decoder alone",
+        "probe": "a linear probe",
+        "full": "all weights",
+        "bitfit": "the biases",
+        "vpt": "prompts",
+        "vit-adapter": "a ViT-Adapter",
+    }
+    if not parameters and method != "probe":
+        return others["frozen"]
+    short = METHODS[method].title.split(" (")[0]
+    article = "an" if short[0] in "(AEIO" else "a"
+    return others.get(method, f"{article} {short} adapter")
+
+
+def _parameters(counts: tuple[int, int]) -> str:
+    """The numbers that training changes: "0.393 M parameters, decoder 0.633 M"."""
+    backbone, decoder = (f"{count / 1e6:.3g} M" for count in counts)
+    return f"{backbone} parameters, decoder {decoder}" if counts[0] else f"decoder {decoder}"
 
 
 def duration(seconds: float) -> str:

@@ -29,6 +29,7 @@ from .data.usual import usual_bands
 from .errors import TilthError
 from .events import Reporter
 from .jobs import NO_BACKBONE, TrainJob
+from .method_list import METHODS
 from .model.decoders.factory import DecoderSettings
 from .normalise import Normalisation, normalise
 from .training.loop import Settings
@@ -103,7 +104,7 @@ def prepared(job: TrainJob, device: torch.device, reporter: Reporter) -> Iterato
             normalisations,
             dataclasses.replace(inputs, own_statistics=own),
             settings,
-            DecoderSettings(job.decoder),
+            _decoder(job),
             notes,
             list(dict.fromkeys(warnings)),
         )
@@ -162,6 +163,12 @@ def _told(
         yield f"the backbone is told date and place of {first.name} for all images"
 
 
+def check_weights(job: TrainJob) -> None:
+    """Raise TilthError where the job's backbone needs weights that are not on this machine."""
+    if job.backbone != NO_BACKBONE and not job.random_backbone:
+        store.require(catalogue.card_of(job.backbone))
+
+
 def backbone_entry(job: TrainJob) -> dict[str, Any]:
     """What an adapter's card says of the backbone. Raises TilthError for an unknown one."""
     if job.backbone == NO_BACKBONE:
@@ -213,15 +220,18 @@ def _settings(job: TrainJob, device: torch.device, labels: Labels) -> Settings:
         epochs=job.epochs,
         seconds=None if minutes is None else minutes * 60,
         steps=12 if device.type == "cpu" else 40,
-        batch=8 if device.type == "cpu" else 16,
+        batch=job.batch or (8 if device.type == "cpu" else 16),
         chip=chip_size(labels),
         seed=job.seed,
-        learning_rate=_RATES[job.method],
+        learning_rate=METHODS[job.method].rate,
     )
 
 
-# LoRA wants about ten times the rate of full fine-tuning (the paper's searches, arXiv 2504.17397).
-_RATES = {"lora": 1e-3, "full": 1e-4, "frozen": 0.0}
+def _decoder(job: TrainJob) -> DecoderSettings:
+    """The job's decoder; a linear probe has its own, and doesn't see the image."""
+    if job.method == "probe":
+        return DecoderSettings("linear", image_branch=False)
+    return DecoderSettings(job.decoder, image_branch=job.image_branch)
 
 
 def chip_size(labels: Labels) -> int:

@@ -10,6 +10,7 @@ from tilth_engine.events import Reporter
 from tilth_engine.jobs import PlanJob
 from tilth_engine.planning import duration, plan
 from tilth_engine.prepare import chip_size
+from tilth_engine.train import train
 
 from .worlds import scene, train_job, write_image
 
@@ -36,6 +37,29 @@ def test_a_plan(tmp_path):
     assert {path.name for path in set(tmp_path.iterdir()) - before} == {"scene.tif", "labels.gpkg"}
 
 
+@pytest.mark.parametrize(
+    ("method", "words", "parameters"),
+    [
+        ("lora", "a LoRA adapter on", 16 * 8 * (4 * 192 + 2 * 192 + 2 * 5 * 192)),
+        ("pissa", "a PiSSA adapter on", 16 * 8 * (4 * 192 + 2 * 192 + 2 * 5 * 192)),
+        ("ia3", "an (IA)3 adapter on", 8 * (3 + 4) * 192),
+        ("vpt", "prompts on", 8 * 100 * 192),
+        ("probe", "a linear probe on", 0),
+        ("full", "all weights on", 3793992),
+    ],
+)
+def test_the_numbers_that_a_method_trains_are_told(tmp_path, method, words, parameters):
+    result = planned(tmp_path, epochs=None, minutes=1, method=method)
+
+    assert words in result["text"]
+    assert result["trainable_parameters"]["backbone"] == parameters
+    if parameters:
+        assert f"({parameters / 1e6:.3g} M parameters, decoder 0." in result["text"]
+    else:
+        # One transposed convolution from 192 channels to 4 x 4 pixels of two classes.
+        assert result["trainable_parameters"]["decoder"] == 192 * 2 * 16 + 2
+
+
 def test_minutes_are_believed_and_the_shorter_bound_counts(tmp_path):
     assert planned(tmp_path, epochs=None, minutes=2)["seconds"] == 120
     assert planned(tmp_path, epochs=None)["seconds"] == 180
@@ -49,6 +73,39 @@ def test_what_is_assumed_of_the_bands_is_said(tmp_path):
 
     assert any("does not say which bands" in text for text in result["warnings"])
     assert result["image"]["bands"][3]["wavelength_nm"] == 842
+
+
+def test_the_match_and_the_units_are_told(tmp_path):
+    result = planned(
+        tmp_path, minutes=1, epochs=None, backbone="prithvi-2-tiny-tl", random_backbone=True
+    )
+
+    match = result["matching"]
+    assert match["summary"] == "4 of 4 bands used"
+    assert [row["band"] for row in match["table"]] == ["Blue", "Green", "Red", "NIR"]
+    assert [row["model_band"] for row in match["table"]] == match["choices"][:4]
+    assert len(match["choices"]) == 6
+    assert any("left out of the model" in line for line in match["lines"])
+    assert (result["normalisation"], result["zoom"]) == ("card", 4)
+    assert result["warnings"] == []
+
+
+def test_a_plan_needs_no_weights_and_says_that_they_are_wanted(tmp_path, monkeypatch):
+    monkeypatch.setenv("TILTH_HOME", str(tmp_path / "home"))
+    wanted = {"epochs": 1, "backbone": "prithvi-2-tiny-tl", "method": "frozen", "zoom": 1}
+
+    result = planned(tmp_path, **wanted)
+
+    assert any("prithvi-2-tiny-tl" in text and "fetch" in text for text in result["warnings"])
+    with pytest.raises(TilthError, match=r"prithvi-2-tiny-tl.*not on this machine"):
+        train(train_job(tmp_path, **wanted), Reporter(lambda event: None))
+
+
+def test_no_backbone_is_said(tmp_path):
+    result = planned(tmp_path, backbone="none", method="frozen", epochs=None, minutes=1)
+
+    assert "no backbone" in result["text"]
+    assert result["matching"]["summary"] == ""
 
 
 def test_no_split_no_score_is_said(tmp_path):

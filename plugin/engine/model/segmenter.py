@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 import torch
@@ -18,7 +19,7 @@ from .decoders.image_branch import ImageBranch
 from .decoders.slim import SlimDecoder
 from .layers import resize_to
 from .methods import adapt
-from .methods.method import Method
+from .methods.method import PRINCIPAL, Method
 from .methods.vit_adapter import AdaptedViT
 
 
@@ -100,6 +101,21 @@ def build(
         head = factory.make(decoder, bands, dims, strides, classes, inputs.zoom)
     picks = inputs.picks if inputs.left_out else ()
     return Segmenter(adapted, head, depths, inputs.zoom, patch, picks), method
+
+
+def trainable(
+    backbone_id: str, method: Method, decoder: DecoderSettings, inputs: Inputs, classes: int
+) -> tuple[int, int]:
+    """How many numbers of backbone and decoder training would change; no weights are needed.
+
+    Raises TilthError as `build` does.
+    """
+    if method.name in PRINCIPAL:  # as many as LoRA's, which has nothing to decompose
+        method = dataclasses.replace(method, name="lora")
+    with torch.device("meta"):
+        network, _ = build(backbone_id, method, decoder, inputs, classes, random_backbone=True)
+    counts = [adapt.trainable_parameters(part) for part in (network.backbone, network.decoder)]
+    return counts[0], counts[1]
 
 
 def spread(depth: int, count: int) -> list[int]:

@@ -96,8 +96,9 @@ def merged(backbone: nn.Module, method: Method) -> nn.Module:
 
 
 def peft_config(method: Method) -> dict[str, Any]:
-    """What peft writes as adapter_config.json, with sets as lists; empty for methods not peft's."""
-    if method.name not in kin.KIN:
+    """What peft writes as adapter_config.json, with sets as lists; empty for methods that are not
+    peft's, and where no backbone is."""
+    if method.name not in kin.KIN or not method.targets:
         return {}
     config = kin.configuration(method.as_stored()).to_dict()
     return {key: sorted(item) if isinstance(item, set) else item for key, item in config.items()}

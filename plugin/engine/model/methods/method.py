@@ -100,13 +100,13 @@ class Method:
 def _problem(method: Method) -> str:
     """What is wrong with a method's settings; empty where nothing is."""
     if not 1 <= method.rank <= MAX_RANK:
-        return f"rank {method.rank} is not in 1..{MAX_RANK}"
+        return f"rank is not in 1..{MAX_RANK}"
     if not 0 < method.alpha <= MAX_ALPHA:
-        return f"alpha {method.alpha} is not in 1..{MAX_ALPHA}"
+        return f"alpha is not in 1..{MAX_ALPHA}"
     if not (math.isfinite(method.dropout) and 0 <= method.dropout <= MAX_DROPOUT):
-        return f"dropout {method.dropout} is not in 0..{MAX_DROPOUT}"
+        return f"dropout is not in 0..{MAX_DROPOUT}"
     if not 1 <= method.prompts <= MAX_PROMPTS:
-        return f"number of prompts {method.prompts} is not in 1..{MAX_PROMPTS}"
+        return f"number of prompts is not in 1..{MAX_PROMPTS}"
     if len(method.targets) > MAX_TARGETS or not all(
         isinstance(target, str) and 0 < len(target) <= 100 for target in method.targets
     ):

@@ -7,6 +7,7 @@ Source: Jia et al. 2022 (arXiv 2203.12119), VPT-deep; 100 prompts and a dropout 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from timm.models.vision_transformer import Block
@@ -43,9 +44,10 @@ def add(backbone: Backbone, count: int, dropout: float) -> None:
     Raises TilthError for blocks that are not plain transformer blocks.
     """
     check_blocks("vpt", backbone)
-    names = {module: name for name, module in backbone.named_modules()}
+    names: dict[nn.Module, str] = {module: name for name, module in backbone.named_modules()}
     for block in backbone.blocks:
-        dim = block.norm1.weight.numel()
+        norm: Any = block.norm1
+        dim = norm.weight.numel()
         bound = math.sqrt(6.0 / (3 * backbone.patch**2 + dim))
         backbone.set_submodule(names[block], Prompted(block, count, dim, bound, dropout))
 

@@ -59,7 +59,7 @@ def image(side, count=2):
     ],
 )
 def test_lora_has_the_papers_number_of_parameters(backbone_id, millions):
-    """Rank 16 (arXiv 2504.17397). With one A for q, k and v: r (d + 3 d), as much as two of r 2 d."""
+    """Rank 16 (arXiv 2504.17397). Fused, q, k and v share an A: r (d + 3 d), as two of r (d + d)."""
     split = adapt.apply(on_meta(backbone_id), Method(targets=PAPER))
     fused = adapt.apply(on_meta(backbone_id), Method(targets=("qkv", "fc1", "fc2")))
 
@@ -191,7 +191,7 @@ def test_prompts_go_with_several_dates_and_the_branch_does_not():
     assert model(torch.randn(1, 6, 32, 32), [12])[0].shape == (1, 384, 2, 2)
     with pytest.raises(TilthError, match="one date"):
         adapt.apply(series_of("prithvi-2-tiny-tl", 2), Method("vit-adapter"))
-    with pytest.raises(TilthError, match="galileo-nano.*not one for each patch"):
+    with pytest.raises(TilthError, match=r"galileo-nano.*not one for each patch"):
         adapt.apply(series_of("galileo-nano", 1), Method("vit-adapter"))
 
 

@@ -31,6 +31,13 @@ def test_each_has_usual_settings_and_words_and_survives_a_card(name):
     job(method=name).check()
 
 
+def test_the_groups_hold_each_method_once_lora_first():
+    shown = [name for group in method_list.GROUPS for name in group]
+
+    assert shown[0] == "lora"
+    assert sorted(shown) == sorted(method_list.METHODS)
+
+
 def test_the_job_decides_where_it_says_something():
     assert Method.of(job()) == Method("lora", 16, 16)
     assert Method.of(job(method="vpt")) == Method("vpt", dropout=0.1, prompts=100)

@@ -33,7 +33,7 @@ ENGINE_LAYERS = (
     ("training", "adapter_file", "card", "model"),
     ("backbones", "data"),
     (
-        *("devices", "events", "jobs", "weight_jobs", "protocol", "errors", "home"),
+        *("devices", "memory", "events", "jobs", "weight_jobs", "protocol", "errors", "home"),
         *("version", "wording"),
     ),
     ("method_list",),

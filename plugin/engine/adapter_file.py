@@ -44,6 +44,8 @@ MAX_CARD = 2 * 1024 * 1024
 MAX_TENSORS = 8 * 1024**3
 # Weights hardly shrink: an entry that grows more than this is a bomb.
 MAX_GROWTH = 20
+# What rounding to half precision may change in a tensor, as a share of its length; 2^-11 is usual.
+HALF_LOSS = 2.0**-10
 _DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 # What zipfile raises for one damaged file or another.
 _FAULTS = (
@@ -61,11 +63,18 @@ class Adapter:
     decoder: dict[str, Tensor]
 
 
+def in_half(tensor: Tensor) -> Tensor:
+    """A tensor as it is stored: in half precision, unless its values are too large or too small."""
+    half = tensor.half()
+    close = (half.float() - tensor).norm() <= HALF_LOSS * tensor.norm()
+    return half if bool(close) else tensor
+
+
 def write(path: str, adapter: Adapter, peft_config: dict[str, Any]) -> None:
     """Write the adapter, whole or not at all. Raises TilthError when the place can't be written."""
     parts = {
-        ADAPTER: save(adapter.adapter),
-        DECODER: save(adapter.decoder),
+        ADAPTER: save({name: in_half(tensor) for name, tensor in adapter.adapter.items()}),
+        DECODER: save({name: in_half(tensor) for name, tensor in adapter.decoder.items()}),
         CONFIG: json.dumps(peft_config, indent=1, sort_keys=True, default=str).encode(),
     }
     card = {
@@ -168,7 +177,7 @@ def _tensors(
     for tensor in tensors.values():
         if tensor.dtype not in _DTYPES or not bool(torch.isfinite(tensor).all()):
             raise damaged(path, f"{name} holds weights that are no numbers")
-    return tensors
+    return {key: tensor.float() for key, tensor in tensors.items()}
 
 
 def _part(archive: zipfile.ZipFile, name: str, card: dict[str, Any], path: str) -> bytes:

@@ -22,6 +22,7 @@ PRECISIONS = ("auto", "float32", "bfloat16", "float16", "int8", "nf4")
 SPLITS = ("polygons", "blocks", "none")
 DEVICES = ("auto", "cpu", "cuda", "mps")
 MAX_THREADS = 1024
+MAX_BATCH = 1024
 # The id of no backbone at all: the decoder sees the image alone.
 NO_BACKBONE = "none"
 MIN_ZOOM, MAX_ZOOM = 0.25, 16
@@ -133,6 +134,12 @@ class TrainJob:
         _one_of(self.split, SPLITS, "split")
         _one_of(self.normalisation, NORMALISATIONS, "normalisation")
         _one_of(self.precision, PRECISIONS, "precision")
+        if not 0 <= self.batch <= MAX_BATCH:
+            raise TilthError(f"batch: {self.batch} is not in 0..{MAX_BATCH}; 0 lets Tilth choose")
+        if self.decoder == "slim" and not self.image_branch and self.method != "probe":
+            raise TilthError(
+                "image_branch: the slim decoder is made of it; choose another to train without"
+            )
         if self.epochs is not None and self.epochs < 1:
             raise TilthError(f"epochs: {self.epochs} is too few; give 1 or more")
         if self.minutes is not None and not 0 < self.minutes < math.inf:

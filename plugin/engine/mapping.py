@@ -6,6 +6,7 @@ nor on the extent that it is mapped in.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from rasterio.windows import Window
 
 from .devices import mixed_precision
+from .memory import Portion
 from .model.segmenter import Segmenter
 
 # (window) -> standardised values [C, H, W], 0 where invalid, and valid [H, W]
@@ -58,7 +60,9 @@ class Mapper:
         classes: int,
         device: torch.device,
         temperature: float = 1.0,
+        told: Callable[[int], None] = lambda windows: None,
     ) -> None:
+        """``told`` hears how many windows are computed at a time where memory asks for fewer."""
         self.segmenter = segmenter.to(device).to(memory_format=torch.channels_last).eval()
         self.read = read
         self.grid = grid
@@ -68,7 +72,7 @@ class Mapper:
         self.weights = grid.weights()
         # Few at a time where a card asks for chips larger than training makes.
         share = 128**2 / max(grid.chip, 128) ** 2
-        self.batch = max(int((64 if device.type == "cuda" else 8) * share), 1)
+        self.portion = Portion(max(int((64 if device.type == "cuda" else 8) * share), 1), told)
 
     def probabilities(
         self,
@@ -96,9 +100,11 @@ class Mapper:
         weight = np.zeros(valid.shape, np.float32)
         places = [(r - top, c - left) for r in rows for c in columns]
         places = [(r, c) for r, c in places if known[r : r + chip, c : c + chip].any()]
-        for start in range(0, len(places), self.batch):
-            self._add(values, places[start : start + self.batch], total, weight)
-            step(min(start + self.batch, len(places)) / len(places))
+        done = 0
+        while done < len(places):
+            rest = functools.partial(self._add, values, places[done:], total, weight)
+            done += self.portion.run(rest)
+            step(done / len(places))
         known = known[inner]
         result = total[(slice(None), *inner)]
         result *= known / np.maximum(weight[inner], np.float32(1e-6))
@@ -111,8 +117,10 @@ class Mapper:
         places: list[tuple[int, int]],
         total: NDArray[np.float32],
         weight: NDArray[np.float32],
-    ) -> None:
-        chip = self.grid.chip
+        most: int,
+    ) -> int:
+        """Add the windows at the first ``places`` to the sums; returns how many they are."""
+        chip, places = self.grid.chip, places[:most]
         batch = np.stack([values[:, r : r + chip, c : c + chip] for r, c in places])
         image = torch.from_numpy(batch).contiguous(memory_format=torch.channels_last)
         with mixed_precision(self.device):
@@ -121,6 +129,7 @@ class Mapper:
         for (r, c), chances in zip(places, soft, strict=True):
             total[:, r : r + chip, c : c + chip] += chances * self.weights
             weight[r : r + chip, c : c + chip] += self.weights
+        return len(places)
 
 
 def blocks(window: Window, classes: int, bands: int, tile: int = 256) -> Iterator[Window]:

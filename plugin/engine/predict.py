@@ -28,11 +28,12 @@ from .data.masks import Mask
 from .data.opening import open_matching
 from .data.place import location_of
 from .data.source import apply, compose
-from .errors import OutOfMemoryError, TilthError
+from .errors import TilthError
 from .events import Reporter
 from .jobs import NO_BACKBONE, Extent, PredictJob
 from .map_file import class_map, percent_raster
 from .mapping import Grid, Mapper, blocks
+from .memory import told_clearly
 from .model.decoders.factory import DecoderSettings
 from .model.methods import adapt
 from .model.methods.method import Method
@@ -128,12 +129,8 @@ def predict(job: PredictJob, reporter: Reporter, models: Models | None = None) -
             reporter.warn(warning)
         _warn_of_resolution(image, model.card, reporter)
         window = window_of(image, job.extent)
-        try:
+        with told_clearly(device, "this map", "choose the CPU"):
             pixels = _write(job, model, image, normalisation, window, device, reporter)
-        except torch.OutOfMemoryError as error:
-            raise OutOfMemoryError(
-                f"device {device}: its memory is too small for this map; choose the CPU"
-            ) from error
     return {
         "map": job.out,
         "confidence": job.confidence,
@@ -225,6 +222,9 @@ def _write(
         len(classes),
         device,
         card["temperature"],
+        lambda windows: reporter.info(
+            f"the memory of {device} takes {windows} windows of the map at a time"
+        ),
     )
     size = (int(window.width), int(window.height), image.crs, transform)
     tags = {"TILTH_ADAPTER": card["name"], "TILTH_BACKBONE": card["backbone"]["id"]}

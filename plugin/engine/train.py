@@ -21,10 +21,11 @@ from .calibration import temperature_of
 from .data.bands import Band, match
 from .data.burn import rasterise
 from .data.files import atomic_path
-from .errors import OutOfMemoryError, TilthError
+from .errors import TilthError
 from .evaluate import scores
 from .events import Reporter
 from .jobs import TrainJob, to_json
+from .memory import ran_out, told_clearly
 from .model.decoders.factory import DecoderSettings
 from .model.methods import adapt
 from .model.methods.method import Method
@@ -32,7 +33,7 @@ from .model.segmenter import Segmenter, build, restore, stored
 from .normalise import Normalisation
 from .prepare import Prepared, backbone_entry, matching_entry, prepared
 from .report import training_report
-from .training import checkpoint
+from .training import checkpoint, memory
 from .training.aim import Aim, cover
 from .training.loop import Loop, Progress
 from .training.samples import Samples, keys_of
@@ -43,6 +44,10 @@ EPOCH_CHIPS = 32
 MARGIN = 8
 # Pixels from all over the images whose spectra training looks at.
 LANDSCAPE = 20_000
+REMEDY = (
+    "choose checkpointing, frozen weights in 8 or 4 bits, a smaller backbone or the CPU, or close "
+    "other programs that use the device"
+)
 
 
 def train(job: TrainJob, reporter: Reporter) -> dict[str, Any]:
@@ -55,13 +60,14 @@ def train(job: TrainJob, reporter: Reporter) -> dict[str, Any]:
     for path in (job.out, job.report):
         if path:
             check_output(path)
-    with prepared(job, device, reporter) as ready:
+    with told_clearly(device, "this training", REMEDY), prepared(job, device, reporter) as ready:
         for text in ready.warnings:
             reporter.warn(text)
         for text in ready.notes:
             reporter.info(text)
         samples = _samples(ready, reporter)
         segmenter, method = _segmenter(job, ready)
+        _save_memory(job, segmenter, device, reporter)
         training, held_out = _units(ready, samples)
         loop = Loop(
             segmenter,
@@ -71,24 +77,22 @@ def train(job: TrainJob, reporter: Reporter) -> dict[str, Any]:
             device,
             ready.settings,
             _landscape(ready),
+            reporter.warn,
         )
         folder = Path(job.work_folder or f"{job.out}.training")
         try:
             _run(job, loop, ready, folder, reporter)
-        except torch.OutOfMemoryError as error:
-            raise OutOfMemoryError(
-                f"device {device}: its memory is too small for this training; choose the CPU, or "
-                "close other programs that use the device"
-            ) from error
         except BaseException as error:
-            # A killed run keeps its checkpoint; one that ended with a word does not need it.
-            if not isinstance(error, (KeyboardInterrupt, SystemExit)):
+            # A killed run keeps its checkpoint, and one that can go on where there is more memory;
+            # one that ended with a word does not need it.
+            if not isinstance(error, (KeyboardInterrupt, SystemExit)) and not ran_out(error):
                 checkpoint.remove(folder)
             raise
         reporter.progress(0.97, "Scoring the held-out polygons" if held_out else "Writing")
         loop.held_out = held_out
+        adapter = _as_stored(job, ready, loop, method)
         card = _card(job, ready, loop, method, reporter)
-        _write(job, loop, method, card)
+        _write(job, loop, method, adapter, card)
         checkpoint.remove(folder)
     if job.report:
         training_report(job.report, card, loop.progress.history)
@@ -165,18 +169,54 @@ def _boxes(ready: Prepared) -> list[tuple[int, int, int, int, int]]:
 
 
 def _segmenter(job: TrainJob, ready: Prepared) -> tuple[Segmenter, Method]:
-    segmenter, method = build(
+    segmenter, method = _built(job, ready, Method.of(job))
+    if job.continue_from:
+        _continue(job, ready, segmenter, method)
+    return segmenter, method
+
+
+def _built(job: TrainJob, ready: Prepared, method: Method) -> tuple[Segmenter, Method]:
+    return build(
         job.backbone,
-        Method.of(job),
+        method,
         ready.decoder,
         ready.inputs,
         len(ready.codes),
         seed=job.seed,
         random_backbone=job.random_backbone,
     )
-    if job.continue_from:
-        _continue(job, ready, segmenter, method)
-    return segmenter, method
+
+
+def _save_memory(
+    job: TrainJob, segmenter: Segmenter, device: torch.device, reporter: Reporter
+) -> None:
+    """Prepare the backbone as the job's precision and checkpointing say."""
+    smaller = memory.prepare(segmenter.backbone, job.precision, job.checkpointing, device)
+    if not smaller and job.precision not in ("auto", "float32"):
+        reporter.warn(
+            f"precision {job.precision}: there are no frozen weights that could be stored in it"
+        )
+
+
+def _as_stored(
+    job: TrainJob, ready: Prepared, loop: Loop, method: Method
+) -> dict[str, torch.Tensor]:
+    """Let the network be what the file will hold, so that the score is that of the file.
+
+    Returns the tensors that the method changed.
+    Weights in 8 or 4 bits are for training: a map is made with the backbone's own.
+    """
+    with torch.no_grad():
+        for parameter in loop.segmenter.parameters():
+            if parameter.requires_grad:
+                parameter.copy_(adapter_file.in_half(parameter))
+    adapter = stored(loop.segmenter, method)
+    if job.precision in memory.COARSE and loop.segmenter.backbone is not None:
+        decoder = loop.segmenter.decoder.state_dict()
+        whole, _ = _built(job, ready, method.as_stored())
+        restore(whole, method.as_stored(), adapter, decoder)
+        loop.segmenter = whole.to(loop.device).to(memory_format=torch.channels_last)
+    return adapter
 
 
 def _continue(job: TrainJob, ready: Prepared, segmenter: Segmenter, method: Method) -> None:
@@ -265,6 +305,8 @@ def _run(job: TrainJob, loop: Loop, ready: Prepared, folder: Path, reporter: Rep
         checkpoint.save(folder, loop, identity)
         reporter.metrics(progress.epoch, ready.settings.epochs or 0, progress.history[-1])
 
+    if not job.batch:
+        loop.fit_batch()
     loop.run(score, step, epoch_done)
 
 
@@ -314,6 +356,7 @@ def _card(
             "device": str(loop.device),
             "seed": job.seed,
             "split": job.split,
+            "precision": memory.precision_of(job.precision, loop.device),
             "polygons": sum(entry["polygons"] for entry in classes),
             "pixels": sum(entry["pixels"] for entry in classes),
             "trainable_parameters": sum(
@@ -325,10 +368,16 @@ def _card(
     }
 
 
-def _write(job: TrainJob, loop: Loop, method: Method, card: dict[str, Any]) -> None:
+def _write(
+    job: TrainJob,
+    loop: Loop,
+    method: Method,
+    adapter: dict[str, torch.Tensor],
+    card: dict[str, Any],
+) -> None:
     decoder = {
         name: tensor.detach().cpu().clone().contiguous()
         for name, tensor in loop.segmenter.decoder.state_dict().items()
     }
-    adapter = Adapter(card, stored(loop.segmenter, method), decoder)
-    adapter_file.write(job.out, adapter, adapt.peft_config(method))
+    config = adapt.peft_config(method)
+    adapter_file.write(job.out, Adapter(card, adapter, decoder), config)

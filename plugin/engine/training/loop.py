@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import time
 from collections.abc import Callable
@@ -40,11 +41,11 @@ DISTIL_JITTER = 1 / 3
 class Settings:
     """How a training runs.
 
-    ``learning_rate`` is the adapter's, ``decoder_rate`` the decoder's and
-    ``spectral_rate`` that of its spectral branch. An epoch is ``steps``
-    batches of ``batch`` chips, however many of them the device takes at a time. ``epochs`` and ``seconds`` bound the run, whichever ends first (None: no bound of
-    that kind). ``patience`` is the number of epochs without a better held-out score after which
-    it stops.
+    ``learning_rate`` is the adapter's, ``decoder_rate`` the decoder's and ``spectral_rate`` that of
+    its spectral branches. An epoch is ``steps`` batches of ``batch`` chips, however many of them
+    the device takes at a time. ``epochs`` and ``seconds`` bound the run, whichever ends first
+    (None: no bound of that kind). ``patience`` is the number of epochs without a better held-out
+    score after which it stops.
     """
 
     epochs: int | None = 40
@@ -298,13 +299,14 @@ class Loop:
         self.segmenter.eval()
         start = 0
         while start < len(self.held_out):
-            chips = self.held_out[start:]
-            taken, *found = self.portion.run(lambda size, c=chips: self._judged(c[: 2 * size]))
+            rest = functools.partial(self._judged, self.held_out[start:])
+            taken, logits, classes = self.portion.run(rest)
             start += taken
-            yield found
+            yield logits, classes
 
-    def _judged(self, chips: list[Chip]) -> tuple[int, Tensor, Tensor]:
-        """How many chips there are, and logits and classes of their labelled pixels."""
+    def _judged(self, chips: list[Chip], size: int) -> tuple[int, Tensor, Tensor]:
+        """How many of the chips were taken, and logits and classes of their labelled pixels."""
+        chips = chips[: 2 * size]  # nothing is kept for a backward pass
         image, target = _tensors(chips, self.device)
         with mixed_precision(self.device):
             logits = self.segmenter(image)

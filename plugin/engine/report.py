@@ -302,7 +302,7 @@ def _matching(match: dict[str, Any]) -> str:
     head = f"<tr>{_header('Band of the image', 'Band of the backbone')}</tr>"
     cells = "".join(f"<tr><td>{_text(a)}</td><td>{_text(b)}</td></tr>" for a, b in rows)
     return (
-        f"<h2>Bands</h2><p class='soft'>{_text(match['summary'])}.</p>"
+        f"<h2>Bands</h2><p class='soft'>{_text(match['summary'])} by the backbone.</p>"
         f"<div class='scroll'><table>{head}{cells}</table></div>"
     )
 

@@ -48,7 +48,10 @@ def _plan(result: dict[str, Any]) -> str:
     lines = [result["text"]]
     match = result["matching"]
     if match["summary"]:
-        lines += [f"backbone's bands: {match['summary']}", *(f"  {t}" for t in match["lines"])]
+        lines += [
+            f"bands for the backbone: {match['summary']}",
+            *(f"  {t}" for t in match["lines"]),
+        ]
     whose = "backbone's card" if result["normalisation"] == "card" else "image's own statistics"
     lines.append(f"values: {result['image']['scale']}, standardised by the {whose}")
     lines += [

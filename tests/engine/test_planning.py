@@ -81,7 +81,7 @@ def test_the_match_and_the_units_are_told(tmp_path):
     )
 
     match = result["matching"]
-    assert match["summary"] == "4 of 4 bands used"
+    assert match["summary"] == "4 of 4 used"
     assert [row["band"] for row in match["table"]] == ["Blue", "Green", "Red", "NIR"]
     assert [row["model_band"] for row in match["table"]] == match["choices"][:4]
     assert len(match["choices"]) == 6

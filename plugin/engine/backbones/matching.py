@@ -86,7 +86,7 @@ def match_bands(
         tuple(place for place in range(len(bands)) if place not in found),
         tuple(chosen),
         tuple(names),
-        f"{len(found)} of {len(bands)} bands used",
+        f"{len(found)} of {len(bands)} used",
         tuple(_lines(card, bands, found, used, frames, dates)),
     )
 

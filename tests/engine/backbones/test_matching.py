@@ -77,7 +77,7 @@ def test_the_match_in_words_and_in_the_inputs_terms():
 
     assert found.bands == (None, 0, 1, 2, None, None, None, None, 3, None, 4, 5)
     assert found.left_out == (0, 4, 5, 6, 7, 9)
-    assert found.summary == "6 of 12 bands used"
+    assert found.summary == "6 of 12 used"
     assert "B8A (865 nm) = B05 (865 nm)" in found.lines
     assert "B8 (833 nm) is not used by the model" in found.lines
     assert found.choices == ("B02", "B03", "B04", "B05", "B06", "B07")

@@ -224,6 +224,7 @@ class Loop:
         self.optimizer.zero_grad(set_to_none=True)
         known = target[target != IGNORE]
         whole = self.weights[known].sum().clamp(min=1e-12)
+        unlabelled = max(target.numel() - len(known), 1)
         total = torch.zeros((), device=self.device)
         for part, labels in zip(image.split(size), target.split(size), strict=True):
             with mixed_precision(self.device):
@@ -237,6 +238,9 @@ class Loop:
                 reduction="sum",
             )
             loss = loss / whole
+            if self.branches is not None:
+                restraint = _restraint(self.branches, part, logits.float(), labels)
+                loss = loss + restraint / unlabelled
             loss.backward()  # type: ignore[no-untyped-call]
             total += loss.detach()
         return float(total)
@@ -326,14 +330,16 @@ class Loop:
             group["lr"] = rate * factor
 
 
-def _restraint(decoder: SlimDecoder, image: Tensor, logits: Tensor, target: Tensor) -> Tensor:
+def _restraint(
+    decoder: SlimDecoder | ImageBranch, image: Tensor, logits: Tensor, target: Tensor
+) -> Tensor:
     """What keeps the surroundings from wild guesses where nobody labelled: there, they learn what
-    the distilled spectral branch says. Logits (B, K, H, W), target (B, H, W)."""
+    the distilled spectral branch says. Logits (B, K, H, W), target (B, H, W). The sum over the
+    unlabelled pixels."""
     with torch.no_grad():
         opinion = decoder.distilled(image).float().softmax(1)
     loss = -(opinion * logits.log_softmax(1)).sum(1)
-    unlabelled = target == IGNORE
-    return (loss * unlabelled).sum() / unlabelled.sum().clamp(min=1)
+    return (loss * (target == IGNORE)).sum()
 
 
 def better(score: float, loss: float, best_score: float, best_loss: float) -> bool:

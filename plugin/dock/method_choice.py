@@ -5,7 +5,7 @@ from __future__ import annotations
 from qgis.PyQt.QtCore import QCoreApplication, Qt
 from qgis.PyQt.QtWidgets import QComboBox
 
-from ..engine.method_list import GROUPS, METHODS
+from ..engine.method_list import BASELINES, GROUPS, METHODS
 
 
 def fill(combo: QComboBox) -> None:
@@ -19,13 +19,19 @@ def fill(combo: QComboBox) -> None:
             combo.addItem(_tr(METHODS[name].title), name)
             tip = _tr(METHODS[name].summary)
             combo.setItemData(combo.count() - 1, tip, Qt.ItemDataRole.ToolTipRole)
+    combo.insertSeparator(combo.count())
+    for name, baseline in BASELINES.items():
+        combo.addItem(_tr(baseline.title), name)
+        tip = _tr(baseline.summary)
+        combo.setItemData(combo.count() - 1, tip, Qt.ItemDataRole.ToolTipRole)
     combo.setMaxVisibleItems(combo.count())
     combo.blockSignals(False)
 
 
 def explain(combo: QComboBox) -> None:
     """Let the tool tip of the box be the line of the method that is chosen."""
-    about = METHODS.get(str(combo.currentData()))
+    name = str(combo.currentData())
+    about = METHODS.get(name) or BASELINES.get(name)
     combo.setToolTip(_tr(about.summary) if about else "")
 
 

@@ -46,7 +46,7 @@ MAX_TENSORS = 8 * 1024**3
 MAX_GROWTH = 20
 # What rounding to half precision may change in a tensor, as a share of its length; 2^-11 is usual.
 HALF_LOSS = 2.0**-10
-_DTYPES = (torch.float32, torch.float16, torch.bfloat16)
+_DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.int16)
 # What zipfile raises for one damaged file or another.
 _FAULTS = (
     zipfile.BadZipFile, zlib.error, struct.error, OSError, EOFError, ValueError, RuntimeError,
@@ -65,6 +65,8 @@ class Adapter:
 
 def in_half(tensor: Tensor) -> Tensor:
     """A tensor as it is stored: in half precision, unless its values are too large or too small."""
+    if not tensor.is_floating_point():
+        return tensor
     half = tensor.half()
     close = (half.float() - tensor).norm() <= HALF_LOSS * tensor.norm()
     return half if bool(close) else tensor

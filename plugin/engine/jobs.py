@@ -13,10 +13,11 @@ from dataclasses import dataclass, field
 from typing import Any, Dict, List, Optional, Tuple, Type
 
 from .errors import TilthError
-from .method_list import METHODS
+from .method_list import BASELINES, METHODS
 from .weight_jobs import AddJob, FetchJob, RemoveJob
 
 DECODERS = ("slim", "linear", "fcn", "unet", "upernet")
+FORESTS = ("forest", "forest-neighbourhood")
 NORMALISATIONS = ("auto", "image", "card")
 PRECISIONS = ("auto", "float32", "bfloat16", "float16", "int8", "nf4")
 SPLITS = ("polygons", "blocks", "none")
@@ -117,6 +118,21 @@ class TrainJob:
     threads: int = 0
     seed: int = 0
 
+    def settled(self) -> TrainJob:
+        """The job with a baseline spelt out as what it comes to; itself where it is none."""
+        if self.method not in BASELINES:
+            return self
+        baseline = BASELINES[self.method]
+        return dataclasses.replace(
+            self,
+            backbone=baseline.backbone,
+            method=baseline.method,
+            decoder=baseline.decoder,
+            image_branch=baseline.decoder == "slim",
+            random_backbone=baseline.backbone != NO_BACKBONE,
+            matching=[],
+        )
+
     def check(self) -> None:
         """Raise TilthError where the job contradicts itself."""
         _need(self.images, "images", "pick at least one image")
@@ -125,12 +141,15 @@ class TrainJob:
             raise TilthError("labels: give either label polygons or a label raster, and only one")
         if self.labels and not self.class_field:
             raise TilthError("class_field: name the field of the label polygons that has the class")
-        _one_of(self.method, METHODS, "method")
+        _one_of(self.method, (*METHODS, *BASELINES), "method")
+        if self.method in BASELINES:
+            self.settled().check()
+            return
         if self.backbone == NO_BACKBONE and METHODS[self.method].rate > 0:
             raise TilthError(
                 f"method: {self.method} adapts a backbone, and there is none; choose frozen"
             )
-        _one_of(self.decoder, DECODERS, "decoder")
+        _one_of(self.decoder, (*DECODERS, *FORESTS), "decoder")
         _one_of(self.split, SPLITS, "split")
         _one_of(self.normalisation, NORMALISATIONS, "normalisation")
         _one_of(self.precision, PRECISIONS, "precision")

@@ -143,6 +143,52 @@ METHODS: Dict[str, About] = {
     ),
 }
 
+
+@dataclass(frozen=True)
+class Baseline:
+    """What is trained without a pre-trained backbone, to see whether one is worth having.
+
+    ``backbone``, ``method`` and ``decoder`` are what it comes to.
+    """
+
+    title: str
+    summary: str
+    backbone: str
+    method: str
+    decoder: str
+
+
+BASELINES: Dict[str, Baseline] = {
+    "alone": Baseline(
+        "No backbone (Tilth's decoder)",
+        "The default decoder on the image alone: fast, small, and often all that is needed.",
+        "none",
+        "frozen",
+        "slim",
+    ),
+    "unet": Baseline(
+        "U-Net from random weights",
+        "The paper's baseline: a U-Net on a ResNet-50 that knows nothing at the start. Slow.",
+        "unet-random",
+        "full",
+        "unet",
+    ),
+    "forest": Baseline(
+        "Random forest",
+        "A forest of 100 trees on each pixel's bands. Done in seconds.",
+        "none",
+        "frozen",
+        "forest",
+    ),
+    "forest-neighbourhood": Baseline(
+        "Random forest with neighbourhoods",
+        "A forest that sees each band's mean and spread in squares of 3 and 5 pixels, too.",
+        "none",
+        "frozen",
+        "forest-neighbourhood",
+    ),
+}
+
 # In the order in which they are shown: the usual ones and a measure of the backbone itself, LoRA's
 # kin, other small changes, and tokens or branches beside the backbone.
 GROUPS: Tuple[Tuple[str, ...], ...] = (

@@ -10,16 +10,21 @@ import torch
 from . import devices
 from .errors import TilthError
 from .events import Reporter
-from .jobs import PlanJob, TrainJob
+from .jobs import FORESTS, NO_BACKBONE, PlanJob, TrainJob
 from .method_list import METHODS
 from .model.methods.method import Method
 from .model.segmenter import build, trainable
 from .prepare import Prepared, backbone_entry, check_weights, matching_entry, prepared
-from .training.loop import Settings
+from .training.forest import MOST
+from .training.scoring import Settings
+
+# For each labelled pixel, on one core.
+FOREST_SECONDS = 5e-4
 
 
 def plan(job: PlanJob, reporter: Reporter) -> dict[str, Any]:
     """Run the job; returns the result as docs/design.md describes it. Raises TilthError."""
+    job = PlanJob(job.train.settled())
     devices.set_threads(job.train.threads)
     device = devices.choose(job.train.device)
     with prepared(job.train, device, reporter) as ready:
@@ -63,6 +68,9 @@ def _missing(job: TrainJob) -> list[str]:
 def _seconds(job: TrainJob, ready: Prepared, device: torch.device) -> float:
     """How long the training takes at most: its time limit, or its epochs by a timed step."""
     settings = ready.settings
+    if job.decoder in FORESTS:
+        pixels = sum(entry.pixels for entry in ready.labels.classes)
+        return 5 + min(pixels, MOST) * FOREST_SECONDS
     if settings.epochs is None:
         return float(settings.seconds or 0.0)
     estimate = settings.epochs * settings.steps * _step_seconds(job, ready, device, settings)
@@ -105,8 +113,13 @@ def _text(
     title = backbone_entry(job)["title"]
     held = len(set(ready.split.validation_ids))
     kept = f"{held} of them held out to score" if held else "none held out: no score"
+    what = f"{_trained(job.method, counts[0])} on {title} ({_parameters(counts)})"
+    if job.backbone == NO_BACKBONE:
+        what = f"a decoder without a backbone ({_parameters(counts)})"
+    if job.decoder in FORESTS:
+        what = "a random forest" + (" with neighbourhoods" if job.decoder != FORESTS[0] else "")
     return (
-        f"Trains {_trained(job.method, counts[0])} on {title} ({_parameters(counts)}): "
+        f"Trains {what}: "
         f"{len(ready.codes)} classes, {polygons} polygons "
         f"({pixels} pixels; {kept}), on {device}, about {duration(seconds)} at most."
     )

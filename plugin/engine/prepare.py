@@ -32,7 +32,7 @@ from .jobs import NO_BACKBONE, TrainJob
 from .method_list import METHODS
 from .model.decoders.factory import DecoderSettings
 from .normalise import Normalisation, normalise
-from .training.loop import Settings
+from .training.scoring import Settings
 
 # Where the user sets neither epochs nor minutes.
 DEFAULT_MINUTES = {"cpu": 3.0, "cuda": 2.0, "mps": 2.0}

@@ -27,18 +27,22 @@ from .events import Reporter
 from .jobs import TrainJob, to_json
 from .memory import ran_out, told_clearly
 from .model.decoders.factory import DecoderSettings
+from .model.decoders.forest import ForestDecoder
 from .model.methods import adapt
 from .model.methods.method import Method
 from .model.segmenter import Segmenter, build, restore, stored
 from .normalise import Normalisation
-from .prepare import Prepared, backbone_entry, matching_entry, prepared
+from .prepare import Prepared, backbone_entry, check_weights, matching_entry, prepared
 from .report import training_report
 from .training import checkpoint, memory
 from .training.aim import Aim, cover
-from .training.loop import Loop, Progress
+from .training.growth import Growth
+from .training.loop import Loop
 from .training.samples import Samples, keys_of
+from .training.scoring import Progress
 from .version import VERSION
 
+Learner = Loop | Growth
 # Held-out chips that are looked at after each epoch; the final score is over all of them.
 EPOCH_CHIPS = 32
 MARGIN = 8
@@ -55,11 +59,13 @@ def train(job: TrainJob, reporter: Reporter) -> dict[str, Any]:
 
     Raises TilthError for input that a person can mend, Cancelled, and OutOfMemoryError.
     """
+    job = job.settled()
     devices.set_threads(job.threads)
     device = devices.choose(job.device)
     for path in (job.out, job.report):
         if path:
             check_output(path)
+    check_weights(job)
     with told_clearly(device, "this training", REMEDY), prepared(job, device, reporter) as ready:
         for text in ready.warnings:
             reporter.warn(text)
@@ -69,16 +75,7 @@ def train(job: TrainJob, reporter: Reporter) -> dict[str, Any]:
         segmenter, method = _segmenter(job, ready)
         _save_memory(job, segmenter, device, reporter)
         training, held_out = _units(ready, samples)
-        loop = Loop(
-            segmenter,
-            Aim(samples, training, ready.settings.chip),
-            _thinned(held_out, job.seed),
-            len(ready.codes),
-            device,
-            ready.settings,
-            _landscape(ready),
-            reporter.warn,
-        )
+        loop = _learner(ready, segmenter, samples, training, held_out, device, reporter)
         folder = Path(job.work_folder or f"{job.out}.training")
         try:
             _run(job, loop, ready, folder, reporter)
@@ -106,6 +103,23 @@ def train(job: TrainJob, reporter: Reporter) -> dict[str, Any]:
         "seconds": loop.progress.seconds,
         "warnings": reporter.warnings,
     }
+
+
+def _learner(
+    ready: Prepared,
+    segmenter: Segmenter,
+    samples: Samples,
+    training: NDArray[np.int32],
+    held_out: list[Any],
+    device: torch.device,
+    reporter: Reporter,
+) -> Learner:
+    """What trains the segmenter: a loop of steps, or for a forest its growth."""
+    aim = Aim(samples, training, ready.settings.chip)
+    fixed = (_thinned(held_out, ready.settings.seed), len(ready.codes), device, ready.settings)
+    if isinstance(segmenter.decoder, ForestDecoder):
+        return Growth(segmenter, aim, *fixed)
+    return Loop(segmenter, aim, *fixed, _landscape(ready), reporter.warn)
 
 
 def check_output(path: str) -> None:
@@ -199,7 +213,7 @@ def _save_memory(
 
 
 def _as_stored(
-    job: TrainJob, ready: Prepared, loop: Loop, method: Method
+    job: TrainJob, ready: Prepared, loop: Learner, method: Method
 ) -> dict[str, torch.Tensor]:
     """Let the network be what the file will hold, so that the score is that of the file.
 
@@ -282,10 +296,10 @@ def _thinned(chips: list[Any], seed: int) -> list[Any]:
     return [chips[i] for i in sorted(picked)]
 
 
-def _run(job: TrainJob, loop: Loop, ready: Prepared, folder: Path, reporter: Reporter) -> None:
+def _run(job: TrainJob, loop: Learner, ready: Prepared, folder: Path, reporter: Reporter) -> None:
     identity = _identity(job, ready)
     if job.resume:
-        if checkpoint.resume(folder, loop, identity):
+        if isinstance(loop, Loop) and checkpoint.resume(folder, loop, identity):
             reporter.info(f"Going on after epoch {loop.progress.epoch}")
             for number, values in enumerate(loop.progress.history, 1):
                 reporter.metrics(number, ready.settings.epochs or 0, values)
@@ -302,10 +316,11 @@ def _run(job: TrainJob, loop: Loop, ready: Prepared, folder: Path, reporter: Rep
 
     def epoch_done(progress: Progress) -> None:
         # Who hears of an epoch may count on its checkpoint.
-        checkpoint.save(folder, loop, identity)
+        if isinstance(loop, Loop):
+            checkpoint.save(folder, loop, identity)
         reporter.metrics(progress.epoch, ready.settings.epochs or 0, progress.history[-1])
 
-    if not job.batch:
+    if isinstance(loop, Loop) and not job.batch:
         loop.fit_batch()
     loop.run(score, step, epoch_done)
 
@@ -323,7 +338,7 @@ def _identity(job: TrainJob, ready: Prepared) -> dict[str, Any]:
 
 
 def _card(
-    job: TrainJob, ready: Prepared, loop: Loop, method: Method, reporter: Reporter
+    job: TrainJob, ready: Prepared, loop: Learner, method: Method, reporter: Reporter
 ) -> dict[str, Any]:
     classes = [entry.to_json() for entry in ready.labels.classes]
     score, temperature = None, 1.0
@@ -359,9 +374,8 @@ def _card(
             "precision": memory.precision_of(job.precision, loop.device),
             "polygons": sum(entry["polygons"] for entry in classes),
             "pixels": sum(entry["pixels"] for entry in classes),
-            "trainable_parameters": sum(
-                p.numel() for p in loop.segmenter.parameters() if p.requires_grad
-            ),
+            "trainable_parameters": adapt.trainable_parameters(loop.segmenter),
+            "adapter_parameters": adapt.trainable_parameters(loop.segmenter.backbone),
             "settings": dataclasses.asdict(ready.settings),
         },
         "warnings": list(reporter.warnings),
@@ -370,7 +384,7 @@ def _card(
 
 def _write(
     job: TrainJob,
-    loop: Loop,
+    loop: Learner,
     method: Method,
     adapter: dict[str, torch.Tensor],
     card: dict[str, Any],

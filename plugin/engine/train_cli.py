@@ -62,7 +62,9 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--random-backbone", action="store_true", help="random weights, to compare")
     group.add_argument(
-        "--method", choices=jobs.METHODS, help="default: lora; without a backbone frozen"
+        "--method",
+        choices=(*jobs.METHODS, *jobs.BASELINES),
+        help="default: lora; without a backbone frozen",
     )
     group.add_argument("--rank", type=int, help="of LoRA and its kin (default: the method's)")
     group.add_argument("--alpha", type=int, help="of LoRA and its kin (default: the rank)")

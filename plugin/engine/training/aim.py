@@ -43,6 +43,11 @@ class Aim:
 
     def table(self, limit: int = 200_000) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """Values [N, C] and classes [N] (from 0) of the labelled pixels, at most ``limit``."""
+        places, classes = self.places(limit)
+        return self.samples.values(places), classes
+
+    def places(self, limit: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Image, row and column [N, 3] and classes [N] (from 0) of at most ``limit`` pixels."""
         places = np.concatenate(
             [where for units in self.by_class.values() for _, where in units] or [_NOWHERE]
         )
@@ -57,7 +62,7 @@ class Aim:
         if len(places) > limit:
             kept = np.sort(np.random.default_rng(0).choice(len(places), limit, replace=False))
             places, classes = places[kept], classes[kept]
-        return self.samples.values(places), classes
+        return places, classes
 
     def sampled(self, seed: int, draws: int = 200) -> dict[int, int]:
         """Labelled pixels of each class in so many drawn chips: what training would see."""

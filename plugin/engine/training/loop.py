@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import functools
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import torch
@@ -26,8 +23,8 @@ from .average import Average, put
 from .forest import forest_labels
 from .memory import chips_that_fit
 from .samples import Chip
+from .scoring import IGNORE, Progress, Scorer, Settings, tensors
 
-IGNORE = -1
 SMOOTHING = 0.1
 # Held-out scores that differ by less say nothing.
 TIE = 0.005
@@ -37,46 +34,7 @@ PIXELS = 2048
 DISTIL_JITTER = 1 / 3
 
 
-@dataclass(frozen=True)
-class Settings:
-    """How a training runs.
-
-    ``learning_rate`` is the adapter's, ``decoder_rate`` the decoder's and ``spectral_rate`` that of
-    its spectral branches. An epoch is ``steps`` batches of ``batch`` chips, however many of them
-    the device takes at a time. ``epochs`` and ``seconds`` bound the run, whichever ends first
-    (None: no bound of that kind). ``patience`` is the number of epochs without a better held-out
-    score after which it stops.
-    """
-
-    epochs: int | None = 40
-    seconds: float | None = None
-    steps: int = 12
-    batch: int = 8
-    chip: int = 64
-    learning_rate: float = 1e-3
-    decoder_rate: float = 2e-3
-    spectral_rate: float = 1e-2
-    weight_decay: float = 0.01
-    warm_up: float = 0.05
-    patience: int = 15
-    jitter: float = 1.0
-    balance: float = 0.0
-    seed: int = 0
-
-
-@dataclass
-class Progress:
-    """Where a run stands: all of it that a checkpoint must keep, besides the tensors."""
-
-    epoch: int = 0
-    seconds: float = 0.0
-    best_score: float = -1.0
-    best_loss: float = math.inf
-    best_epoch: int = 0
-    history: list[dict[str, float | None]] = field(default_factory=list)
-
-
-class Loop:
+class Loop(Scorer):
     """Trains a segmenter epoch by epoch; the averaged weights are what is scored and kept."""
 
     def __init__(
@@ -94,13 +52,9 @@ class Loop:
 
         ``told`` hears when the device's memory takes fewer chips at a time than a batch has.
         """
-        # Channels last: the decoder's convolutions are four times as fast on CPUs.
-        self.segmenter = segmenter.to(device).to(memory_format=torch.channels_last)
+        portion = Portion(settings.batch, lambda size: told(self._told(size)))
+        super().__init__(segmenter, held_out, classes, device, settings, portion)
         self.aim = aim
-        self.held_out = held_out
-        self.classes = classes
-        self.device = device
-        self.settings = settings
         drawn, seen = aim.pixels(), aim.sampled(settings.seed)
         self.weights = class_weights(drawn, seen, classes, settings.balance).to(device)
         decoder = segmenter.decoder
@@ -115,8 +69,6 @@ class Loop:
         self.rates = [group["lr"] for group in self.optimizer.param_groups]
         self.average = Average(segmenter)
         self.best: dict[str, Tensor] = {k: v.clone() for k, v in self.average.values.items()}
-        self.progress = Progress()
-        self.portion = Portion(settings.batch, lambda size: told(self._told(size)))
 
     def fit_batch(self) -> None:
         """Find out how many chips the device takes at a time, before the training starts."""
@@ -201,7 +153,7 @@ class Loop:
         return float(np.mean(losses))
 
     def _step(self, chips: list[Chip], generator: torch.Generator) -> float:
-        image, target = _tensors(chips, self.device)
+        image, target = tensors(chips, self.device)
         image = spectral_jitter(image, generator, self.settings.jitter)
         loss = self.portion.run(lambda size: self._gradients(image, target, size))
         if self.branches is not None:
@@ -282,42 +234,6 @@ class Loop:
             self.progress.best_epoch = self.progress.epoch + 1
             self.best = {name: tensor.clone() for name, tensor in self.average.values.items()}
 
-    def validate(self) -> tuple[NDArray[np.int64], float]:
-        """Confusion [K, K] (rows: reference) and mean loss on the held-out pixels."""
-        confusion = np.zeros((self.classes, self.classes), np.int64)
-        total, pixels = 0.0, 0
-        for logits, target in self.held_out_logits():
-            total += float(F.cross_entropy(logits, target, reduction="sum"))
-            pixels += len(target)
-            pairs = target * self.classes + logits.argmax(1)
-            confusion += (
-                torch.bincount(pairs, minlength=self.classes**2)
-                .reshape(self.classes, self.classes)
-                .numpy()
-            )
-        return confusion, total / max(pixels, 1)
-
-    @torch.no_grad()
-    def held_out_logits(self) -> Any:
-        """Yields logits [n, K] and classes [n] of the held-out pixels, by batches, on the CPU."""
-        self.segmenter.eval()
-        start = 0
-        while start < len(self.held_out):
-            rest = functools.partial(self._judged, self.held_out[start:])
-            taken, logits, classes = self.portion.run(rest)
-            start += taken
-            yield logits, classes
-
-    def _judged(self, chips: list[Chip], size: int) -> tuple[int, Tensor, Tensor]:
-        """How many of the chips were taken, and logits and classes of their labelled pixels."""
-        chips = chips[: 2 * size]  # nothing is kept for a backward pass
-        image, target = _tensors(chips, self.device)
-        with mixed_precision(self.device):
-            logits = self.segmenter(image)
-        known = target != IGNORE
-        pixels = logits.float().permute(0, 2, 3, 1)[known].cpu()
-        return len(chips), pixels, target[known].cpu()
-
     def _told(self, size: int) -> str:
         return (
             f"the memory of {self.device} takes {size} of the {self.settings.batch} chips of a "
@@ -388,11 +304,3 @@ def _optimizer(segmenter: Segmenter, settings: Settings) -> torch.optim.Optimize
             rates.setdefault(rate, []).append(parameter)
     groups = [{"params": parameters, "lr": rate} for rate, parameters in rates.items()]
     return torch.optim.AdamW(groups, weight_decay=settings.weight_decay)
-
-
-def _tensors(chips: list[Chip], device: torch.device) -> tuple[Tensor, Tensor]:
-    """Images (B, C, S, S) and classes (B, S, S) from 0, IGNORE where unlabelled."""
-    image = torch.from_numpy(np.stack([chip.image for chip in chips]))
-    image = image.contiguous(memory_format=torch.channels_last)
-    target = torch.from_numpy(np.stack([chip.classes for chip in chips])).long() - 1
-    return image.to(device, non_blocking=True), target.to(device, non_blocking=True)

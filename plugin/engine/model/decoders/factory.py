@@ -15,6 +15,7 @@ from torch import nn
 
 from ...errors import TilthError
 from .fcn import FcnDecoder
+from .forest import ForestDecoder
 from .image_branch import ImageBranch
 from .linear import LinearDecoder
 from .slim import SlimDecoder
@@ -29,7 +30,10 @@ DEPTHS = {
     "fcn": FcnDecoder.depths,
     "unet": UnetDecoder.depths,
     "upernet": UperNetDecoder.depths,
+    "forest": 0,
+    "forest-neighbourhood": 0,
 }
+TREES = 100
 # The paper's channels (arXiv 2504.17397), for those decoders that have any.
 CHANNELS = {"fcn": 512, "unet": 512, "upernet": 256}
 
@@ -87,6 +91,8 @@ def make(
     """
     if settings.name == "slim":
         return SlimDecoder(bands, dims, classes, settings.width)
+    if settings.name.startswith("forest"):
+        return ForestDecoder(bands, classes, TREES, settings.name == "forest-neighbourhood")
     if not dims:
         raise TilthError(f"decoder: {settings.name} needs a backbone; choose slim")
     if not settings.image_branch:

@@ -1,0 +1,127 @@
+"""A random forest as a decoder: trees in tensors, so that an adapter holds one without pickle."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ...errors import TilthError
+
+# Nodes of a tree: 1024 leaves and the splits above them.
+NODES = 2047
+DEPTH = 40
+# Sides of the squares around a pixel whose mean and spread are features.
+SQUARES = (3, 5)
+MARGIN = max(SQUARES) // 2
+# Pixels that walk down the trees together: what the cache holds.
+_TOGETHER = 4096
+
+
+def feature_count(bands: int, neighbourhood: bool) -> int:
+    """The number of a pixel's features."""
+    return bands * (1 + 2 * len(SQUARES)) if neighbourhood else bands
+
+
+def features(image: Tensor, neighbourhood: bool) -> Tensor:
+    """The features (B, F, H, W) of an image (B, C, H, W): its bands and, where wanted, the mean and
+    standard deviation of each band in squares of 3 and 5 pixels around every pixel."""
+    if not neighbourhood:
+        return image
+    parts = [image]
+    for side in SQUARES:
+        padded = F.pad(image, (side // 2,) * 4, mode="replicate")
+        mean = F.avg_pool2d(padded, side, stride=1)
+        square = F.avg_pool2d(padded.square(), side, stride=1)
+        parts += [mean, (square - mean.square()).clamp(min=0).sqrt()]
+    return torch.cat(parts, 1)
+
+
+class ForestDecoder(nn.Module):
+    """The trees' mean class probabilities (Breiman 2001, Random Forests), as logits.
+
+    It sees single pixels or, with `neighbourhood`, squares around them; no backbone's maps. Nothing
+    of it learns by gradients: `plant` puts fitted trees in. A leaf's `feature` is -1.
+    """
+
+    depths = 0
+    feature: Tensor
+    threshold: Tensor
+    child: Tensor
+    chances: Tensor
+
+    def __init__(self, bands: int, classes: int, trees: int, neighbourhood: bool) -> None:
+        super().__init__()
+        self.neighbourhood = neighbourhood
+        self.count = feature_count(bands, neighbourhood)
+        self.register_buffer("feature", torch.full((trees, NODES), -1, dtype=torch.int16))
+        self.register_buffer("threshold", torch.zeros(trees, NODES))
+        # The left child; the right one is the next node.
+        self.register_buffer("child", torch.zeros(trees, NODES, dtype=torch.int16))
+        self.register_buffer("chances", torch.full((trees, NODES, classes), 1 / classes))
+        self.register_load_state_dict_pre_hook(_check)
+
+    def forward(self, image: Tensor, maps: Sequence[Tensor]) -> Tensor:
+        """image (B, C, H, W). Returns log-probabilities (B, classes, H, W)."""
+        with torch.autocast(image.device.type, enabled=False):
+            values = features(image.float(), self.neighbourhood)
+            pixels = values.permute(0, 2, 3, 1).reshape(-1, self.count)
+            found = torch.cat([self._chances(part) for part in pixels.split(_TOGETHER)])
+            shape = (image.shape[0], *image.shape[-2:], found.shape[1])
+            return found.clamp(min=1e-4).log().reshape(shape).permute(0, 3, 1, 2)
+
+    def _chances(self, pixels: Tensor) -> Tensor:
+        """Mean class probabilities (N, K) of pixels (N, F)."""
+        trees, nodes, classes = self.chances.shape
+        features, thresholds, children = (
+            part.flatten() for part in (self.feature.long(), self.threshold, self.child.int())
+        )
+        first = torch.arange(trees, device=pixels.device, dtype=torch.int32) * nodes
+        at = first.repeat(len(pixels))
+        for _ in range(DEPTH):
+            feature = features.index_select(0, at).view(-1, trees)
+            inner = feature >= 0
+            if not inner.any():
+                break
+            value = pixels.gather(1, feature.clamp(min=0)).flatten()
+            right = value > thresholds.index_select(0, at)
+            below = children.index_select(0, at) + right + first.repeat(len(pixels))
+            at = torch.where(inner.flatten(), below, at)
+        return F.embedding_bag(at.view(-1, trees), self.chances.view(-1, classes), mode="mean")
+
+    def plant(self, number: int, tree: Any, classes: Sequence[int]) -> None:
+        """Put one fitted tree of scikit-learn (its `tree_`) in; `classes` are those it knows.
+
+        Raises ValueError for a tree of more nodes than there is room for.
+        """
+        if tree.node_count > NODES:
+            raise ValueError(f"a tree of {tree.node_count} nodes")
+        # In half precision, as the file holds it, so that the score is that of the file.
+        # Children side by side, in the order in which they are met.
+        order = [0]
+        place, child = np.full(NODES, -1, np.int16), np.zeros(NODES, np.int16)
+        for here, node in enumerate(order):
+            if tree.children_left[node] >= 0:
+                place[here], child[here] = tree.feature[node], len(order)
+                order += [int(tree.children_left[node]), int(tree.children_right[node])]
+        share = tree.value[order, 0, :]
+        chances = np.zeros((len(order), self.chances.shape[2]), np.float32)
+        chances[:, list(classes)] = share / share.sum(1, keepdims=True)
+        self.feature[number] = torch.from_numpy(place)
+        self.child[number] = torch.from_numpy(child)
+        self.threshold[number, : len(order)] = torch.from_numpy(tree.threshold[order]).half()
+        self.chances[number, : len(order)] = torch.from_numpy(chances).half()
+
+
+def _check(decoder: ForestDecoder, state: Mapping[str, Tensor], prefix: str, *rest: Any) -> None:
+    """Refuse a stranger's trees that lead out of the forest. Raises TilthError."""
+    feature, child = state.get(prefix + "feature"), state.get(prefix + "child")
+    if feature is None or child is None or feature.shape != child.shape:
+        return  # load_state_dict says what is missing
+    outside = (feature >= decoder.count).any() or (child < 0).any() or (child > NODES - 2).any()
+    if outside:
+        raise TilthError("adapter weights: the forest's trees make no sense")

@@ -1,0 +1,92 @@
+"""Training of a random forest: the baseline with which a network is compared."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.ensemble import RandomForestClassifier
+
+from ..memory import Portion
+from ..model.decoders.forest import DEPTH, MARGIN, NODES, ForestDecoder, features
+from ..model.segmenter import Segmenter
+from .aim import Aim
+from .forest import MOST
+from .samples import Chip, Samples
+from .scoring import Progress, Scorer, Settings
+
+
+class Growth(Scorer):
+    """Fits a segmenter whose decoder is a forest: one epoch, and no gradients."""
+
+    def __init__(
+        self,
+        segmenter: Segmenter,
+        aim: Aim,
+        held_out: list[Chip],
+        classes: int,
+        device: torch.device,
+        settings: Settings,
+    ) -> None:
+        portion = Portion(settings.batch, lambda size: None)
+        super().__init__(segmenter, held_out, classes, device, settings, portion)
+        self.aim = aim
+
+    def run(
+        self,
+        score: Callable[[NDArray[np.int64]], float],
+        step: Callable[[float], None],
+        epoch_done: Callable[[Progress], None],
+    ) -> None:
+        """Fit the forest and put it into the segmenter; see `Loop.run`."""
+        started = time.monotonic()
+        decoder = self.segmenter.decoder
+        assert isinstance(decoder, ForestDecoder)
+        places, classes = self.aim.places(MOST)
+        step(0.0)
+        values = neighbours(self.aim.samples, places) if decoder.neighbourhood else None
+        if values is None:
+            values = self.aim.samples.values(places)
+        forest = RandomForestClassifier(
+            len(decoder.feature),
+            max_leaf_nodes=(NODES + 1) // 2,
+            max_depth=DEPTH,
+            random_state=self.settings.seed,
+            n_jobs=1,
+        )
+        step(0.2)
+        forest.fit(values, classes)
+        step(0.8)
+        for number, tree in enumerate(forest.estimators_):
+            decoder.plant(number, tree.tree_, forest.classes_.tolist())
+        values_now: dict[str, float | None] = {"validation_loss": None, "validation_score": None}
+        if self.held_out:
+            confusion, loss = self.validate()
+            values_now = {"validation_loss": loss, "validation_score": score(confusion)}
+        self.progress.epoch = self.progress.best_epoch = 1
+        self.progress.seconds = time.monotonic() - started
+        self.progress.history.append({"train_loss": None, "learning_rate": None, **values_now})
+        epoch_done(self.progress)
+
+
+def neighbours(samples: Samples, places: NDArray[np.int64]) -> NDArray[np.float32]:
+    """The neighbourhood features [N, F] of pixels [N, 3] (image, row, column) that lie in cells."""
+    size = samples.size
+    keys = places.copy()
+    keys[:, 1:] //= size
+    result: NDArray[np.float32] | None = None
+    nobody = np.zeros(0, np.int32)
+    for key in np.unique(keys, axis=0):
+        image, row, column = (int(part) for part in key)
+        origin = (row * size - MARGIN, column * size - MARGIN)
+        chip = samples.chip(image, *origin, size + 2 * MARGIN, nobody)
+        found = features(torch.from_numpy(chip.image)[None], True)[0].numpy()
+        if result is None:
+            result = np.zeros((len(places), len(found)), np.float32)
+        mine = (keys == key).all(1)
+        rows, columns = (places[mine, 1:] - origin).T
+        result[mine] = found[:, rows, columns].T
+    return result if result is not None else np.zeros((0, 0), np.float32)

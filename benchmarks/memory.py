@@ -2,12 +2,13 @@
 
     python benchmarks/memory.py [ID ...] [--write]
 
-A training step (LoRA of rank 16 on all of the model's targets, batches of 8 chips of the native
-size, the default decoder, bfloat16) and the mapping of one chip are run on fake tensors, which have
-a shape, a type and a storage but no values. What counts is the most bytes that are alive at once:
-weights, what is kept for the backward pass, gradients, the optimiser's states and what is in
-between. CUDA's own half gigabyte and what its allocator leaves unused come on top. The image is of
-Sentinel-2's bands (red, green and blue for those that know no others), of one date.
+A training step (LoRA of rank 16 on all of the model's targets, or all weights where they begin at
+random; 8 chips of the native size, the default decoder, bfloat16) and the mapping of one chip are
+run on fake tensors, which have a shape, a type and a storage but no values. What counts is the most
+bytes that are alive at once: weights, what is kept for the backward pass, gradients, the
+optimiser's states and what is in between. CUDA's own half gigabyte and what its allocator leaves
+unused come on top. The image is of Sentinel-2's bands (red, green and blue for those that know no
+others), of one date.
 """
 
 from __future__ import annotations
@@ -126,9 +127,10 @@ def inference(card: Card) -> int:
 
 def _network(card: Card) -> tuple[Any, Inputs]:
     inputs = inputs_of(card)
+    method = Method("full" if card.options.get("random") else "lora")
     with torch.device("meta"):
         network, _ = segmenters.build(
-            card.id, Method(), DecoderSettings(), inputs, CLASSES, random_backbone=True
+            card.id, method, DecoderSettings(), inputs, CLASSES, random_backbone=True
         )
     return network.train(), inputs
 

@@ -115,7 +115,7 @@ def _text(
     kept = f"{held} of them held out to score" if held else "none held out: no score"
     what = f"{_trained(job.method, counts[0])} on {title} ({_parameters(counts)})"
     if job.backbone == NO_BACKBONE:
-        what = f"a decoder without a backbone ({_parameters(counts)})"
+        what = f"a decoder and no backbone ({_parameters(counts)})"
     if job.decoder in FORESTS:
         what = "a random forest" + (" with neighbourhoods" if job.decoder != FORESTS[0] else "")
     return (

@@ -7,7 +7,7 @@ from tilth_engine import devices
 from tilth_engine.describe import describe
 from tilth_engine.errors import TilthError
 from tilth_engine.events import Reporter
-from tilth_engine.jobs import PlanJob
+from tilth_engine.jobs import DescribeJob, PlanJob
 from tilth_engine.planning import duration, plan
 from tilth_engine.prepare import chip_size
 from tilth_engine.train import train
@@ -154,7 +154,7 @@ def test_a_gpu_that_fails_is_named_with_the_reason_and_the_cpu_serves(monkeypatc
 
 
 def test_the_engine_describes_itself():
-    result = describe()
+    result = describe(DescribeJob())
 
     assert result["default_device"] in [device["id"] for device in result["devices"]]
     assert result["backbones"][0]["id"] == "embedded"

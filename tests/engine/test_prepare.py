@@ -8,6 +8,9 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from rasterio.crs import CRS
+from rasterio.transform import Affine
+from rasterio.warp import transform_bounds
 from tilth_engine.backbones import catalogue
 from tilth_engine.backbones.zoom import zoom_for
 from tilth_engine.data.imagery import Image
@@ -16,7 +19,7 @@ from tilth_engine.errors import TilthError
 from tilth_engine.events import Reporter
 from tilth_engine.prepare import backbone_entry, matching_entry, prepared
 
-from .worlds import BANDS, scene, train_job, two_classes, write_image
+from .worlds import scene, train_job, two_classes, write_image
 
 PRITHVI = "prithvi-2-tiny-tl"
 
@@ -160,14 +163,9 @@ def test_place():
 
 @pytest.mark.parametrize("crs", ["EPSG:32630", "EPSG:3857", "EPSG:4326"])
 def test_the_place_is_the_centre_whatever_the_coordinates(tmp_path, crs):
-    from rasterio.crs import CRS
-    from rasterio.transform import from_bounds
-    from rasterio.warp import transform_bounds
-
-    bounds = transform_bounds("EPSG:4326", crs, -3.1, 47.0, -3.0, 47.1)
-    path = write_image(
-        tmp_path / "i.tif", scene(8, 8), names=BANDS, crs=crs, transform=from_bounds(*bounds, 8, 8)
-    )
+    left, bottom, right, top = transform_bounds("EPSG:4326", crs, -3.1, 47.0, -3.0, 47.1)
+    place = Affine((right - left) / 8, 0, left, 0, (bottom - top) / 8, top)
+    path = write_image(tmp_path / "i.tif", scene(8, 8), crs=crs, transform=place)
     with Image.open([path]) as image:
         assert image.crs == CRS.from_string(crs)
         assert location_of(image) == pytest.approx((-3.05, 47.05), abs=0.01)

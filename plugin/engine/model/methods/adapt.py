@@ -121,7 +121,7 @@ def _with_peft(backbone: Backbone, method: Method) -> nn.Module:
     targets.split(backbone, method.targets)
     model: nn.Module = get_peft_model(backbone, kin.configuration(method))
     if method.name in PRINCIPAL:
-        principal.remember(model)
+        principal.begin(model)
     return model
 
 

@@ -11,25 +11,32 @@ from typing import Any
 
 import torch
 from peft import get_peft_model_state_dict, set_peft_model_state_dict
-from torch import Tensor, nn
+from torch import Tensor
 
 _A, _B = ".lora_A.weight", ".lora_B.weight"
 
 
-def remember(model: nn.Module) -> None:
-    """Keep the start of a fresh model's adapters, which `stored` and `restore` need."""
-    state = get_peft_model_state_dict(model)
-    model.start = {  # type: ignore[assignment]
-        name: value.detach().cpu().clone() for name, value in state.items()
+def begin(model: Any) -> None:
+    """Keep the start of a fresh model's adapters in `model.start`, for `stored` and `restore`.
+
+    The start is rounded to half precision, in which files are written: a rounding there would be
+    one of the weights' largest part.
+    """
+    model.start = {
+        name: value.detach().cpu().clone()
+        for name, value in get_peft_model_state_dict(model).items()
     }
+    rounded = {name: value.half().float() for name, value in model.start.items()}
+    if all(bool(value.isfinite().all()) for value in rounded.values()):
+        _move(model, rounded)
+        set_peft_model_state_dict(model, rounded)
 
 
-def stored(model: nn.Module) -> dict[str, Tensor]:
+def stored(model: Any) -> dict[str, Tensor]:
     """The change to the weights as a LoRA of twice the rank: A [2r, in], B [out, 2r]."""
-    start: Any = model.start
     found = {}
     for name, value in get_peft_model_state_dict(model).items():
-        now, before = value.detach().cpu(), start[name]
+        now, before = value.detach().cpu(), model.start[name]
         if name.endswith(_A):
             found[name] = torch.cat([now, before])
         else:
@@ -37,7 +44,6 @@ def stored(model: nn.Module) -> dict[str, Tensor]:
     return found
 
 
-@torch.no_grad()
 def restore(model: Any, tensors: dict[str, Tensor]) -> None:
     """Put `stored` tensors back: the model goes on from their start, not from its own."""
     now, start = {}, {}
@@ -45,10 +51,14 @@ def restore(model: Any, tensors: dict[str, Tensor]) -> None:
         first, second = value.chunk(2, 0 if name.endswith(_A) else 1)
         now[name] = first.contiguous()
         start[name] = second.clone() if name.endswith(_A) else -second
-    for name in start:
-        if not name.endswith(_A):
-            continue
-        path = name[: -len(_A)]
+    _move(model, start)
+    set_peft_model_state_dict(model, now)
+
+
+@torch.no_grad()
+def _move(model: Any, start: dict[str, Tensor]) -> None:
+    """Let the frozen weights be what another start leaves of them."""
+    for path in (name[: -len(_A)] for name in start if name.endswith(_A)):
         layer = model.get_submodule(path)
         weight = layer.get_base_layer().weight
         own, theirs = (
@@ -57,4 +67,3 @@ def restore(model: Any, tensors: dict[str, Tensor]) -> None:
         )
         weight += layer.scaling["default"] * (own - theirs)
     model.start = start
-    set_peft_model_state_dict(model, now)

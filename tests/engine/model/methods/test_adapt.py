@@ -12,6 +12,7 @@ from tilth_engine import adapter_file
 from tilth_engine.adapter_file import ADAPTER, CONFIG, Adapter
 from tilth_engine.backbones import catalogue
 from tilth_engine.backbones.inputs import Inputs
+from tilth_engine.errors import TilthError
 from tilth_engine.jobs import TrainJob
 from tilth_engine.method_list import METHODS
 from tilth_engine.model import segmenter
@@ -21,6 +22,7 @@ from tilth_engine.model.methods.method import Method
 from torch.nn import functional
 
 from ...worlds import card
+from .tiny import tiny
 
 INPUTS = Inputs((485.0, 560.0, 660.0, 840.0))
 LINEAR = DecoderSettings("linear")
@@ -63,7 +65,7 @@ def fresh(method, seed=0, classes=2):
 
 
 def images(count=2, seed=0):
-    return torch.randn(count, 4, 32, 32, generator=torch.Generator().manual_seed(seed))
+    return torch.randn(count, 4, 16, 16, generator=torch.Generator().manual_seed(seed))
 
 
 def steps(network, count=3):
@@ -72,7 +74,7 @@ def steps(network, count=3):
     generator = torch.Generator().manual_seed(0)
     torch.manual_seed(0)
     for number in range(count):
-        target = torch.randint(0, 2, (2, 32, 32), generator=generator)
+        target = torch.randint(0, 2, (2, 16, 16), generator=generator)
         functional.cross_entropy(network.train()(images(seed=number)), target).backward()
         optimizer.step()
     return network.eval()
@@ -98,11 +100,13 @@ def trained():
             before = {n: value.detach().clone() for n, value in network.named_parameters()}
             steps(network)
             after = dict(network.named_parameters())
-            kept[name] = (
-                network,
-                method,
-                {n for n in before if not torch.equal(before[n], after[n])},
-            )
+            changed = {n for n in before if not torch.equal(before[n], after[n])}
+            # As training does before it scores, since the file holds half precision.
+            with torch.no_grad():
+                for parameter in network.parameters():
+                    if parameter.requires_grad:
+                        parameter.copy_(adapter_file.in_half(parameter))
+            kept[name] = network, method, changed
         return kept[name]
 
     return get
@@ -149,34 +153,83 @@ def test_the_file_brings_the_same_logits(trained, name, tmp_path):
         assert {n for n, _ in again.backbone.named_parameters()} == plain_names
 
 
-@pytest.mark.parametrize("name", METHODS)
-def test_training_can_go_on_from_it(trained, name):
-    network, method, _ = trained(name)
-    tensors = segmenter.stored(network, method)
-    decoder = dict(network.decoder.state_dict())
-    again, same = fresh(Method.from_dict(method.to_dict()), seed=5)
-
-    segmenter.restore(again, same, tensors, decoder)
-
+def moved(name, **options):
+    """A tiny backbone adapted by a method, with other values than those that change nothing."""
+    method = adapt.resolved(method_of(name, **options), tiny())
+    network = adapt.apply(tiny(), method).eval()
+    generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
-        torch.testing.assert_close(again.eval()(images()), network(images()), atol=1e-4, rtol=1e-4)
+        for parameter in network.parameters():
+            if parameter.requires_grad:
+                parameter += 0.1 * torch.randn(parameter.shape, generator=generator)
+    return network, method
+
+
+def maps(network):
+    image = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        return network.eval()(image, [4])[0]
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_training_can_go_on_from_it(name):
+    """The method is applied anew, from another seed, and gets the stored tensors."""
+    network, method = moved(name)
+    tensors = adapt.stored(network, method)
+    same = Method.from_dict(method.to_dict())
+    again = adapt.apply(tiny(), same, seed=5)
+
+    adapt.restore(again, same, tensors)
+
+    torch.testing.assert_close(maps(again), maps(network), atol=1e-4, rtol=1e-4)
     assert same == method
     assert set(adapt.trainable_names(again)) == set(adapt.trainable_names(network))
-    for key, value in segmenter.stored(again, same).items():
+    for key, value in adapt.stored(again, same).items():
         torch.testing.assert_close(value, tensors[key])
 
 
 @pytest.mark.parametrize("name", kin.KIN)
-def test_peft_alone_puts_it_onto_the_plain_backbone(trained, name, tmp_path):
-    network, method, _ = trained(name)
-    save_file(segmenter.stored(network, method), tmp_path / ADAPTER)
+def test_peft_alone_puts_it_onto_the_plain_backbone(name, tmp_path):
+    network, method = moved(name)
+    save_file(adapt.stored(network, method), tmp_path / ADAPTER)
     (tmp_path / CONFIG).write_text(json.dumps(adapt.peft_config(method), default=str))
 
-    by_peft = PeftModel.from_pretrained(catalogue.build("embedded", INPUTS), str(tmp_path)).eval()
+    by_peft = PeftModel.from_pretrained(tiny(), str(tmp_path))
 
-    plain = catalogue.build("embedded", INPUTS)
+    torch.testing.assert_close(maps(by_peft), maps(network), atol=1e-4, rtol=1e-4)
+    assert (maps(by_peft) - maps(tiny())).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_stored_tensors_own_their_memory_and_others_are_refused(name):
+    network, method = moved(name, targets=["q", "fc2"] if name in kin.KIN else [])
+    tensors = adapt.stored(network, method)
+    for tensor in tensors.values():
+        assert tensor.untyped_storage().nbytes() == tensor.numel() * tensor.element_size()
+
+    odd = [{**tensors, "extra": torch.zeros(1)}]
+    if tensors:
+        key = next(iter(tensors))
+        odd.append({**tensors, key: tensors[key][..., None]})
+        odd.append({other: value for other, value in tensors.items() if other != key})
+    for other in odd:
+        with pytest.raises(TilthError, match="adapter weights"):
+            adapt.restore(network, method, other)
+
+
+def test_the_start_of_pissa_is_the_weights_main_part_and_changes_nothing():
+    method = adapt.resolved(Method("pissa", rank=4, alpha=4), tiny())
+    network = adapt.apply(tiny(), method)
+
+    torch.testing.assert_close(maps(network), maps(tiny()), atol=1e-5, rtol=1e-5)
+    layer = network.base_model.model.blocks[0].mlp.fc1
     with torch.no_grad():
-        found, expected = by_peft(images(), [8])[0], network.backbone(images(), [8])[0]
-        without = plain(images(), [8])[0]
-    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
-    assert (found - without).abs().max() > 1e-3
+        whole = tiny().blocks[0].mlp.fc1.weight
+        part = layer.lora_B["default"].weight @ layer.lora_A["default"].weight
+    values = torch.linalg.svdvals(whole)
+    torch.testing.assert_close(torch.linalg.svdvals(part)[:4], values[:4], atol=1e-2, rtol=1e-2)
+    torch.testing.assert_close(whole - part, layer.base_layer.weight.detach(), atol=1e-6, rtol=1e-5)
+    change = adapt.stored(network, method)
+    for key in (key for key in change if key.endswith("lora_A.weight")):
+        product = change[key.replace("lora_A", "lora_B")] @ change[key]
+        assert product.abs().max() < 1e-6

@@ -59,7 +59,7 @@ def image(side, count=2):
     ],
 )
 def test_lora_has_the_papers_number_of_parameters(backbone_id, millions):
-    """Rank 16 (arXiv 2504.17397). Fused, q, k and v share an A: r (d + 3 d), as two of r (d + d)."""
+    """Rank 16 (arXiv 2504.17397). Fused, q, k and v share an A: r (d + 3d), as two of r (d + d)."""
     split = adapt.apply(on_meta(backbone_id), Method(targets=PAPER))
     fused = adapt.apply(on_meta(backbone_id), Method(targets=("qkv", "fc1", "fc2")))
 

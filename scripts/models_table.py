@@ -47,7 +47,7 @@ TIMM = """## Any model of timm
 tag of the weights: `timm:vit_base_patch16_224.augreg_in21k` (ImageNet),
 `timm:vit_base_patch14_dinov2` (DINOv2), `timm:vit_large_patch16_dinov3`, `timm:resnet50`,
 `timm:convnext_tiny`. Its card is made from what timm knows of it. Most were trained on pictures in
-red, green and blue; other bands take the weights of the colour that is nearest in wavelength.
+red, green and blue; other bands can be taken in, with the weights of the nearest colour.
 Transformers and CNNs that can give feature maps of any bands and any size of image will do; those
 made for one size alone (BEiT, MaxViT and some others) are refused. Batch normalisation keeps the
 statistics of the pre-training.

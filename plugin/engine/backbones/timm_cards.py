@@ -135,7 +135,7 @@ def _card(name: str, settings: Any, options: dict[str, Any]) -> Card:
     papers = [f"arXiv {paper.removeprefix('arXiv:')}" for paper in _list(settings.paper_ids)]
     summary = (
         f"Timm's {name}: trained on pictures in red, green and blue, not on satellite images. "
-        "Other bands take the weights of the colour that is nearest in wavelength."
+        "Other bands can be taken in, with the weights of the nearest colour."
     )
     return Card(
         id=PREFIX + name,

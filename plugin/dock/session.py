@@ -14,11 +14,13 @@ from ..tasks import registry
 from ..tasks.base import BaseTask
 from ..tasks.job import JobTask
 from ..worker.pool import WorkerPool
+from . import settings
 from .engine import Engine
 from .notice import Notice
 from .opening import open_file
 
 TITLE = "Tilth"
+NAMED = "backbones/named"
 
 
 class Session(QObject):
@@ -48,7 +50,8 @@ class Session(QObject):
         """Ask the engine what it has, once, in the background."""
         if self.description or self._asking is not None or self.engine.state != "ready":
             return
-        task = JobTask("Starting Tilth's engine", self.pool, DescribeJob())
+        job = DescribeJob(settings.text(NAMED).split())
+        task = JobTask("Starting Tilth's engine", self.pool, job)
         task.succeeded.connect(self._described)
         task.failed.connect(self._not_described)
         task.ended.connect(self._asked)
@@ -68,6 +71,20 @@ class Session(QObject):
     def backbones(self) -> List[Dict[str, Any]]:
         """The cards of the backbones that the engine knows."""
         return list(self.description.get("backbones") or [])
+
+    def know_backbone(self, backbone: str, **values: Any) -> None:
+        """Something of a backbone is other than the engine told: its weights have come or gone."""
+        for card in self.description.get("backbones") or []:
+            if card.get("id") == backbone:
+                card.update(values)
+        self.described.emit()
+
+    def add_backbone(self, card: Dict[str, Any]) -> None:
+        """A model that the user has named; it is asked for again at every start."""
+        if all(known.get("id") != card["id"] for known in self.backbones()):
+            self.description.setdefault("backbones", []).append(card)
+            settings.keep(NAMED, " ".join([*settings.text(NAMED).split(), str(card["id"])]))
+            self.described.emit()
 
     def tell(self, message: str, level: Any = Qgis.MessageLevel.Info) -> None:
         """Say something in QGIS's message bar."""

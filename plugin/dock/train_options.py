@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any, Dict, List, Tuple
+from typing import Any, List, Tuple
 
 from qgis.gui import QgsFileWidget
 from qgis.PyQt.QtCore import QObject, Qt, pyqtSignal
@@ -12,9 +12,9 @@ from qgis.PyQt.QtWidgets import QComboBox
 
 from ..engine.jobs import TrainJob
 from ..environment.paths import home
-from . import settings
+from . import method_choice, settings
+from .backbone_choice import BackboneChoice
 from .session import Session
-from .ui_file import make_quiet
 
 SUFFIX = ".tilth"
 DEFAULT_MINUTES = 3.0
@@ -31,15 +31,15 @@ class TrainOptions(QObject):
         self._page = page
         self._session = session
         self._named = False
-        make_quiet(page.backboneHint)
-        page.backboneHint.setOpenExternalLinks(True)
+        self.backbone = BackboneChoice(page, session)
         self._fill_fixed()
         self._restore()
         self._connect()
         self.show_description()
 
     def job(self) -> TrainJob:
-        """The options as a job that has neither images nor labels yet."""
+        """The options as a job that has neither images nor labels yet. Raises TilthError."""
+        self.backbone.check()
         page = self._page
         out = self.out_file()
         by_minutes = page.minutesRadio.isChecked()
@@ -48,7 +48,7 @@ class TrainOptions(QObject):
             out=str(out),
             report=str(out.with_suffix(".html")),
             name=self.name(),
-            backbone=page.backboneCombo.currentData() or "embedded",
+            backbone=self.backbone.current,
             method=page.methodCombo.currentData(),
             decoder=page.decoderCombo.currentData(),
             minutes=page.minutesSpin.value() if by_minutes else None,
@@ -82,23 +82,18 @@ class TrainOptions(QObject):
         settings.keep("train/epochs", page.epochsSpin.value())
         settings.keep("train/by_minutes", page.minutesRadio.isChecked())
         settings.keep("train/seed", page.seedSpin.value())
+        self.backbone.keep()
         for key, combo in self._combos():
             settings.keep(key, combo.currentData())
 
     def show_description(self) -> None:
         """Fill in what the engine told: backbones and devices."""
-        page = self._page
-        cards = self._session.backbones()
-        entries = [(str(card["title"]), str(card["id"])) for card in cards]
-        _refill(page.backboneCombo, entries or [(self.tr("Embedded (small)"), "embedded")])
-        _select(page.backboneCombo, settings.text("train/backbone", "embedded"))
+        self.backbone.refresh()
         self._fill_devices()
-        self._show_card()
 
     def _combos(self) -> List[Tuple[str, QComboBox]]:
         page = self._page
         return [
-            ("train/backbone", page.backboneCombo),
             ("train/method", page.methodCombo),
             ("train/decoder", page.decoderCombo),
             ("train/split", page.splitCombo),
@@ -107,14 +102,7 @@ class TrainOptions(QObject):
 
     def _fill_fixed(self) -> None:
         page = self._page
-        _refill(
-            page.methodCombo,
-            [
-                (self.tr("LoRA (a small adapter)"), "lora"),
-                (self.tr("Decoder only"), "frozen"),
-                (self.tr("Full fine-tuning (large file)"), "full"),
-            ],
-        )
+        method_choice.fill(page.methodCombo)
         _refill(
             page.decoderCombo,
             [
@@ -146,6 +134,7 @@ class TrainOptions(QObject):
         page.advancedGroup.setCollapsed(True)
         for key, combo in self._combos():
             _select(combo, settings.text(key))
+        self._show_method()
         self._show_time()
         self._show_file()
 
@@ -153,7 +142,8 @@ class TrainOptions(QObject):
         page = self._page
         for _key, combo in self._combos():
             combo.currentIndexChanged.connect(self._emit)
-        page.backboneCombo.currentIndexChanged.connect(self._show_card)
+        page.methodCombo.currentIndexChanged.connect(self._show_method)
+        self.backbone.changed.connect(self._emit)
         page.minutesRadio.toggled.connect(self._show_time)
         for spin in (page.minutesSpin, page.epochsSpin, page.seedSpin):
             spin.valueChanged.connect(self._emit)
@@ -171,6 +161,9 @@ class TrainOptions(QObject):
         line = self._page.fileWidget.lineEdit()
         line.setPlaceholderText(self.tr("[the adapter library]"))
         self._page.fileWidget.setToolTip(str(self.out_file()))
+
+    def _show_method(self, *_: object) -> None:
+        method_choice.explain(self._page.methodCombo)
 
     def _show_time(self, *_: object) -> None:
         by_minutes = self._page.minutesRadio.isChecked()
@@ -195,14 +188,6 @@ class TrainOptions(QObject):
                 item.setEnabled(False)
                 item.setToolTip(str(device.get("reason") or ""))
 
-    def _show_card(self, *_: object) -> None:
-        wanted = self._page.backboneCombo.currentData()
-        card = next((c for c in self._session.backbones() if c.get("id") == wanted), None)
-        self._page.backboneHint.setVisible(card is not None)
-        if card is not None:
-            self._page.backboneHint.setText(_card_line(card))
-            self._page.backboneCombo.setToolTip(str(card.get("summary") or ""))
-
 
 def free_file(folder: Path, name: str) -> Path:
     """A file for an adapter of this name that does not exist yet."""
@@ -211,18 +196,6 @@ def free_file(folder: Path, name: str) -> Path:
     while path.exists():
         path, number = folder / f"{stem}_{number}{SUFFIX}", number + 1
     return path
-
-
-def _card_line(card: Dict[str, Any]) -> str:
-    parts = []
-    count = card.get("parameters")
-    if isinstance(count, (int, float)) and count > 0:
-        parts.append(f"{count / 1e6:.3g} M parameters")
-    licence, url = str(card.get("licence") or ""), str(card.get("licence_url") or "")
-    if licence:
-        link = f'<a href="{url}" style="color:#3f87cf">{licence}</a>'
-        parts.append(link if url else licence)
-    return " · ".join(parts)
 
 
 def _refill(combo: QComboBox, entries: List[Tuple[str, str]]) -> None:

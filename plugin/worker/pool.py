@@ -13,8 +13,13 @@ from .client import IsCancelled, OnEvent, WorkerClient, WorkerError, progress
 MOST_WORKERS = 2
 _WAIT_SECONDS = 0.1
 # Jobs that take long and much memory: one of each kind at a time.
-_ALONE = ("train", "predict", "evaluate")
-_NAMES = {"train": "training", "predict": "mapping", "evaluate": "evaluation"}
+_ALONE = ("train", "predict", "evaluate", "fetch")
+_NAMES = {
+    "train": "training",
+    "predict": "mapping",
+    "evaluate": "evaluation",
+    "fetch": "download",
+}
 
 
 @dataclass

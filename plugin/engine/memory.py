@@ -67,6 +67,6 @@ class Portion:
 
 def release() -> None:
     """Give back what nobody uses any more."""
-    gc.collect()
+    gc.collect(1)  # what has just failed is young
     if torch.cuda.is_available():
         torch.cuda.empty_cache()

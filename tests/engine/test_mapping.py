@@ -33,6 +33,15 @@ class Smooth(nn.Module):
         return self.mix(image) + image.mean((2, 3), keepdim=True) + ramp
 
 
+class Small(Smooth):
+    """The same on a device whose memory holds two windows."""
+
+    def forward(self, image):
+        if len(image) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return super().forward(image)
+
+
 class Picture:
     """An image in memory that is read as the engine reads: 0 where invalid or outside."""
 
@@ -233,3 +242,17 @@ def test_memory_does_not_grow_with_the_image():
     small = peak(2048)
     assert peak(20_000) < 1.2 * small
     assert small < 60_000_000
+
+
+def test_windows_that_do_not_fit_into_memory_come_in_smaller_portions():
+    picture, heard = Picture(80, 90, gaps=0.1), []
+    torch.manual_seed(0)
+    fine, tight = Smooth(3), Small(3)
+    tight.load_state_dict(fine.state_dict())
+    expected, _ = mapper(picture, fine).probabilities(whole(picture))
+    small = Mapper(tight, picture.read, Grid(32, 8), 3, CPU, told=heard.append)
+
+    found, _ = small.probabilities(whole(picture))
+
+    assert heard == [4, 2]
+    np.testing.assert_allclose(found, expected, atol=1e-5)

@@ -177,6 +177,7 @@ def _predict_job(options: argparse.Namespace) -> jobs.PredictJob:
         images=options.images,
         stack=options.stack,
         bands=options.bands,
+        dates=options.dates,
         extent=extent,
         mask=options.mask,
         out=options.out,

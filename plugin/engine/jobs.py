@@ -192,7 +192,8 @@ class PredictJob:
     """Map an image with an adapter; leaves a classified GeoTIFF.
 
     ``extent`` restricts the map to a rectangle, ``mask`` (a vector file) to polygons.
-    ``confidence`` and ``probabilities`` are further rasters to write, where named.
+    ``confidence`` and ``probabilities`` are further rasters to write, where named. ``dates`` are
+    those of the image (see TrainJob), for a backbone that is told them.
     """
 
     kind = "predict"
@@ -202,6 +203,7 @@ class PredictJob:
     out: str
     stack: bool = False
     bands: List[int] = field(default_factory=list)
+    dates: List[str] = field(default_factory=list)
     extent: Optional[Extent] = None
     mask: str = ""
     confidence: str = ""

@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -120,7 +121,7 @@ def predict(job: PredictJob, reporter: Reporter, models: Models | None = None) -
     ) as image:
         for text in image.warnings:
             reporter.warn(text)
-        inputs = _inputs(image, card, reporter)
+        inputs = _inputs(image, card, job.dates, reporter)
         model = (models or Models()).get(job.adapter, device, inputs)
         normalisation, warning = Normalisation.from_dict(model.card["normalisation"]).for_image(
             image
@@ -143,7 +144,7 @@ def predict(job: PredictJob, reporter: Reporter, models: Models | None = None) -
     }
 
 
-def _inputs(image: Image, card: dict[str, Any], reporter: Reporter) -> Inputs:
+def _inputs(image: Image, card: dict[str, Any], given: Sequence[str], reporter: Reporter) -> Inputs:
     """The adapter's inputs with the date and place of an image to map, where the model uses them.
 
     Raises TilthError where the model is of a series of dates, and the image is not.
@@ -152,7 +153,7 @@ def _inputs(image: Image, card: dict[str, Any], reporter: Reporter) -> Inputs:
     known = catalogue.cards().get(card["backbone"]["id"])
     if known is None or not (known.time_location or known.several_dates > 1):
         return trained
-    _, dates = image.times()
+    _, dates = image.times(given)
     if len(dates) not in (0, trained.frame_count):
         raise TilthError(
             f"{image.name}: it has {len(dates)} dates, and the adapter was trained on "
@@ -288,10 +289,12 @@ def _check_backbone(path: str, backbone_id: str, card: dict[str, Any]) -> None:
     random = bool(card["backbone"].get("random"))
     if not random:
         store.require(backbone)
-    if not random and card["backbone"]["sha256"] != store.identity(backbone):
+    wanted, here = card["backbone"]["sha256"], store.identity(backbone)
+    if not random and wanted != here:
+        own = "use the Tilth version that made it" if not store.needed(backbone) else "get those"
         raise TilthError(
-            f"{path}: made with other weights of the backbone {backbone_id!r} than this Tilth "
-            "has; use the Tilth version that made it, or train again"
+            f"{path}: made with other weights of the backbone {backbone_id!r} (sha256 "
+            f"{wanted[:12]}…) than are here ({here[:12]}…); {own}, or train again"
         )
 
 

@@ -44,6 +44,14 @@ def add_images(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--stack", action="store_true", help="the files are one scene's bands")
     parser.add_argument("--bands", type=_numbers, default=[], help="for example 1,2,3,7")
+    parser.add_argument(
+        "--date",
+        dest="dates",
+        action="append",
+        default=[],
+        metavar="2024-06-15",
+        help="of each --image of a stack in turn, or of all (default: the files')",
+    )
 
 
 def add_labels(parser: argparse.ArgumentParser) -> None:
@@ -94,14 +102,6 @@ def _add_inputs(parser: argparse.ArgumentParser) -> None:
         "not see, + for one that it takes in all the same; --dry-run shows what Tilth finds",
     )
     group.add_argument("--normalisation", default="auto", choices=jobs.NORMALISATIONS)
-    group.add_argument(
-        "--date",
-        dest="dates",
-        action="append",
-        default=[],
-        metavar="2024-06-15",
-        help="of each --image of a stack in turn, or of all (default: the files')",
-    )
     group.add_argument(
         "--time-location", action="store_true", help="tell the backbone date and place"
     )

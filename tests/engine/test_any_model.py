@@ -81,8 +81,10 @@ def test_the_model_is_told_the_new_images_date_and_place(prithvi, tmp_path):
     first = models.get(prithvi.job.out, torch.device("cpu"), models._key[-1])
 
     assert first.segmenter.backbone.inputs.dates == ("2023-01-05",)
-    _, warnings = mapped(prithvi.job.out, seven_bands(tmp_path / "plain.tif"), tmp_path, models)
+    plain = seven_bands(tmp_path / "plain.tif")
+    _, warnings = mapped(prithvi.job.out, plain, tmp_path, models)
     assert ["date is not known" in text for text in warnings] == [True]
+    assert mapped(prithvi.job.out, plain, tmp_path, models, dates=["2023-01-05"])[1] == []
 
 
 def test_weights_that_are_not_here_are_named_with_the_way_to_get_them(prithvi, tmp_path):

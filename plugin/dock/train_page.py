@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, Hashable, List, Optional
 
 from qgis.core import Qgis
 from qgis.PyQt.QtCore import pyqtSignal
 from qgis.PyQt.QtWidgets import QWidget
 
 from ..engine.errors import TilthError
+from ..engine.jobs import TrainJob
 from . import icons, runs, wording
+from .band_match import BandMatch
 from .chart import LearningChart
 from .labels_page import LabelsPage
 from .notice import Notice, tint
@@ -38,10 +40,13 @@ class TrainPage(QWidget):
         self.result: Dict[str, Any] = {}
         self.task: Optional[runs.TrainTask] = None
         self._warnings: List[str] = []
+        self._planned_for: Hashable = None
         self.chart = LearningChart(self)
         self.chartHolder.addWidget(self.chart)
         self.notice = Notice(self)
         self.noticeHolder.addWidget(self.notice)
+        self.bands = BandMatch(self)
+        self.bandsHolder.addWidget(self.bands)
         self.options = TrainOptions(self, session)
         self.bar = RunBar(self)
         self.planner = Planner(session, self._plan_task, self)
@@ -63,8 +68,7 @@ class TrainPage(QWidget):
         if not self.session.engine_ready(self.notice):
             return
         try:
-            options = self.options.job()
-            task = runs.training(self.session.pool, self.labels_page.choice(), options)
+            task = runs.training(self.session.pool, self.labels_page.choice(), self._job())
         except TilthError as error:
             self._say(str(error), Qgis.MessageLevel.Warning)
             return
@@ -103,6 +107,7 @@ class TrainPage(QWidget):
         self.cardButton.clicked.connect(lambda: self.card_wanted.emit(self.result["adapter"]))
         self.reportButton.clicked.connect(lambda: open_file(self.result["report"]))
         self.options.changed.connect(self.choices_changed)
+        self.bands.changed.connect(self.choices_changed)
         self.labels_page.changed.connect(self.choices_changed)
         self.session.described.connect(self._described)
         self.planner.planned.connect(self._planned)
@@ -116,14 +121,30 @@ class TrainPage(QWidget):
 
     def _plan_task(self) -> Any:
         choice = self.labels_page.choice()
-        return runs.planning(self.session.pool, choice, self.options.job())
+        self._planned_for = self._subject()
+        return runs.planning(self.session.pool, choice, self._job())
+
+    def _job(self) -> TrainJob:
+        job = self.options.job()
+        job.matching = self.bands.matching(self._subject())
+        return job
+
+    def _subject(self) -> Hashable:
+        """What a match of bands is about: the backbone, and the images."""
+        choice = self.labels_page.choice()
+        images = tuple(layer.id() for layer in choice.images)
+        return self.options.backbone.current, images, choice.stack
 
     def _planned(self, plan: Any) -> None:
         self._show_plan(str(plan.get("text") or ""))
+        self.bands.show_plan(plan, self._planned_for)
         self.labels_page.show_plan(plan)
 
     def _refused(self, message: str) -> None:
         self._show_plan(message)
+        choice = self.labels_page.choice()
+        images = choice.images if choice.stack else choice.images[:1]
+        self.bands.show_refusal(message, self._planned_for, images, self.options.backbone.card())
         self.labels_page.show_refusal(message)
 
     def _show_plan(self, text: str) -> None:
@@ -135,6 +156,7 @@ class TrainPage(QWidget):
         self.chart.clear()
         self.resultFrame.hide()
         self.planLabel.hide()
+        self.bands.hide()
         self.learningGroup.show()
         self.bar.follow(task)
         task.measured.connect(self._measured)

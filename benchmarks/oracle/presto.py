@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from galileo import INFRARED, NDVI, RADAR, RED, S2, SMALL, Case, catalogue, roughen, write
+from galileo import INFRARED, NDVI, RADAR, RED, S2, SMALL, Case, catalogue, record, roughen, write
 from tilth_engine.backbones.card import Card
 from tilth_engine.backbones.presto import PrestoBackbone
 from torch import Tensor
 
+PEER = "nasaharvest/presto 13173d0"
 YEAR = tuple(f"2023-{month:02}-15" for month in range(3, 13))
 SIDE = 3
 PLACE = (-111.5, 40.3)
@@ -79,7 +80,10 @@ def main() -> None:
         with torch.inference_mode():
             (ours,) = backbone(image, [backbone.depth])
             theirs = expected(encoder, card, case, image)
-        print(f"{case.name:24} {float((ours - theirs).abs().max() / theirs.abs().max()):.1e}")
+        difference = float((ours - theirs).abs().max() / theirs.abs().max())
+        print(f"{case.name:24} {difference:.1e}")
+        if given.weights:
+            record("presto", card, case, difference, f"{PEER}, its weights")
         kept |= {f"image/{case.name}": image, f"map/{case.name}": theirs.contiguous()}
         told[case.name] = case.inputs().to_dict()
     if given.golden and given.weights:

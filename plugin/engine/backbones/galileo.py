@@ -25,6 +25,9 @@ from .inputs import Inputs
 BASE_RESOLUTION = 10.0
 # Pixels along a patch of the published kernels; ours are resized to the card's patch.
 KERNEL = 8
+# Patches along the largest grid of the pre-training. Larger ones are cut, since features of grids
+# beyond it are worse (benchmarks/probe_galileo.py) and dearer.
+WINDOW = 12
 # The order of the rows of the published codes; the second static group is the location.
 GROUPS = ("S1", "S2_RGB", "S2_Red_Edge", "S2_NIR_10m", "S2_NIR_20m", "S2_SWIR", "NDVI")
 _STATIC_LOCATION = 1
@@ -33,11 +36,12 @@ _STATIC_LOCATION = 1
 class GalileoBackbone(Backbone):
     """Galileo's encoder. Every patch has a token for each date and group of bands that is there.
 
-    All tokens attend to all: the cost grows with the square of patches x dates x groups. A map
-    holds each patch's mean over its tokens. Months come from the dates as `dated.months` says; the
-    place is a further token where `inputs.time_location` allows it and the location is known. Maps
-    of climate, terrain and land cover, which Galileo could take too, are left out. The card's
-    options are `dim`, `depth` and `heads`; its `patch` may be 1 to 8.
+    Within a window of `WINDOW` patches each way, the largest that it was trained on, all tokens
+    attend to all; the cost grows with the square of dates x groups. A map holds each patch's mean
+    over its tokens. Months come from the dates as `dated.months` says; the place is a further token
+    where `inputs.time_location` allows it and the location is known. Maps of climate, terrain and
+    land cover, which Galileo could take too, are left out. The card's options are `dim`, `depth`
+    and `heads`; its `patch` may be 1 to 8.
     """
 
     time_codes: Tensor
@@ -78,11 +82,31 @@ class GalileoBackbone(Backbone):
     def forward(self, image: Tensor, depths: Sequence[int]) -> list[Tensor]:
         """Feature maps [B, dim, H/patch, W/patch]; see `Backbone.forward`."""
         self.check(image, depths)
-        rows, columns = (side // self.patch for side in image.shape[-2:])
         grid = self.tokens(image)
-        tokens = grid.flatten(1, 2)
+        down, across = (windows(count) for count in grid.shape[1:3])
+        alike: dict[tuple[int, int], list[tuple[int, int]]] = {}
+        for i, (top, bottom) in enumerate(down):
+            for j, (left, right) in enumerate(across):
+                alike.setdefault((bottom - top, right - left), []).append((i, j))
+        pieces: dict[tuple[int, int], Tensor] = {}
+        for places in alike.values():
+            parts = [grid[:, slice(*down[i]), slice(*across[j])] for i, j in places]
+            found = self._encoded(torch.cat(parts), depths)
+            pieces.update(zip(places, found.chunk(len(places), 1), strict=True))
+        strips = [
+            torch.cat([pieces[i, j] for j in range(len(across))], 4) for i in range(len(down))
+        ]
+        return list(torch.cat(strips, 3))
+
+    def _encoded(self, grid: Tensor, depths: Sequence[int]) -> Tensor:
+        """Maps [depths, B, dim, h, w] of a window's tokens [B, h, w, dates and groups, dim]."""
+        rows, columns, each, dim = grid.shape[1:]
+        metres = (self.inputs.resolution_m or BASE_RESOLUTION) / self.inputs.zoom * self.patch
+        codes = grid_codes(rows, columns, metres / BASE_RESOLUTION, dim // 4).to(grid.device)
+        codes = nn.functional.pad(codes, (dim * 3 // 4, 0))
+        tokens = (grid.flatten(1, 2) + codes[:, None]).flatten(1, 2)
         if self.place is not None:
-            code = nn.functional.pad(self.location_code, (0, self.dims[0] * 3 // 4))
+            code = nn.functional.pad(self.location_code, (0, dim * 3 // 4))
             place = self.location(self.place) + code
             tokens = torch.cat([tokens, place.to(tokens).expand(len(tokens), 1, -1)], 1)
         found: dict[int, Tensor] = {}
@@ -90,11 +114,11 @@ class GalileoBackbone(Backbone):
             tokens = block(tokens)
             if number in depths:
                 output = self.norm(tokens) if number == self.depth else tokens
-                found[number] = _means(output, grid.shape[1], grid.shape[2])
-        return [found[depth].unflatten(2, (rows, columns)) for depth in depths]
+                found[number] = _means(output, rows * columns, each).unflatten(2, (rows, columns))
+        return torch.stack([found[depth] for depth in depths])
 
     def tokens(self, image: Tensor) -> Tensor:
-        """Tokens with their codes [B, patches, dates and groups, dim]."""
+        """Tokens [B, h, w, dates and groups, dim] with the codes of group, date and month."""
         values = self.bands(image)
         centred = (values - self.bands.mean) / (4 * self.bands.std) + 0.5
         values = torch.where(self.scaled, centred, values)
@@ -105,12 +129,8 @@ class GalileoBackbone(Backbone):
             own = self.group_codes[GROUPS.index(group)].expand(len(frames), -1)
             code = torch.cat([own, self.time_codes[frames]], 1)
             code = nn.functional.pad(code, (0, maps.shape[2] - code.shape[1]))
-            found.append(maps.flatten(3).permute(0, 3, 1, 2) + code)
-        rows, columns = (side // self.patch for side in image.shape[-2:])
-        metres = (self.inputs.resolution_m or BASE_RESOLUTION) / self.inputs.zoom * self.patch
-        place = grid_codes(rows, columns, metres / BASE_RESOLUTION, self.dims[0] // 4)
-        place = nn.functional.pad(place, (self.dims[0] - place.shape[1], 0)).to(found[0].device)
-        return torch.cat(found, 2) + place[:, None]
+            found.append(maps.permute(0, 3, 4, 1, 2) + code)
+        return torch.cat(found, 3)
 
     @classmethod
     def convert(cls, card: Card, published: Mapping[str, Tensor]) -> Converted:
@@ -167,6 +187,13 @@ def resized(kernel: Tensor, patch: int) -> Tensor:
     )
     inverse = torch.linalg.pinv(smaller.flatten(1))
     return (kernel.float().flatten(2) @ inverse.T).unflatten(2, (patch, patch))
+
+
+def windows(count: int) -> list[tuple[int, int]]:
+    """Begin and end of as few parts of `count` patches as `WINDOW` allows, as equal as can be."""
+    parts = -(-count // WINDOW)
+    ends = [count * (number + 1) // parts for number in range(parts)]
+    return list(zip([0, *ends[:-1]], ends, strict=True))
 
 
 def sinusoids(steps: Tensor, dim: int) -> Tensor:

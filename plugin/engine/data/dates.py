@@ -1,7 +1,8 @@
 """Dates of images: when each file of a stack was taken, and which of its bands are of which date.
 
 A file's date is, in this order: what its metadata say of the acquisition, the first date in its
-name, the date of the TIFF itself (which may be that of a later processing).
+name, any date in the metadata, the date of the TIFF itself (which may be that of a later
+processing).
 """
 
 from __future__ import annotations
@@ -59,7 +60,8 @@ def date_in(text: str) -> str:
 def date_of(path: str, tags: Mapping[str, str]) -> str:
     """The ISO date of a file, "" where unknown; `tags` are its metadata, keys in lower case."""
     told = [tags[key] for key in _ACQUIRED if key in tags]
-    for text in (*told, Path(path).stem, tags.get("tifftag_datetime", "")):
+    rest = [tags.get(key, "") for key in ("date", "datetime", "tifftag_datetime")]
+    for text in (*told, Path(path).stem, *rest):
         day = date_in(text)
         if day:
             return day

@@ -14,7 +14,14 @@ import torch
 from safetensors import safe_open
 from tilth_engine.backbones import catalogue
 from tilth_engine.backbones.dated import month_codes
-from tilth_engine.backbones.galileo import GROUPS, GalileoBackbone, grid_codes, resized, sinusoids
+from tilth_engine.backbones.galileo import (
+    GROUPS,
+    GalileoBackbone,
+    grid_codes,
+    resized,
+    sinusoids,
+    windows,
+)
 from tilth_engine.backbones.inputs import Inputs
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -196,3 +203,21 @@ def test_a_smaller_kernel_answers_alike():
         atol=1e-3,
         rtol=1e-3,
     )
+
+
+@pytest.mark.parametrize("count", [1, 12, 13, 16, 24, 25, 32])
+def test_windows_cover_every_patch_once(count):
+    parts = windows(count)
+    assert [place for start, stop in parts for place in range(start, stop)] == list(range(count))
+    assert max(stop - start for start, stop in parts) <= 12
+    assert min(stop - start for start, stop in parts) >= min(count, 6)
+
+
+def test_a_large_image_is_seen_in_windows():
+    backbone, image = built(), picture(10, 56, 100)
+    whole = backbone(image, [1, 2])
+    assert whole[1].shape == (1, 32, 14, 25)
+    # 14 rows are cut after 7, 25 columns after 8 and 16.
+    alone = backbone(image[..., 28:, 32:64], [1, 2])
+    for one, other in zip(whole, alone, strict=True):
+        torch.testing.assert_close(one[..., 7:, 8:16], other)

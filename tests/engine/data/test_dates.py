@@ -43,6 +43,7 @@ def test_metadata_of_the_acquisition_come_before_the_name_and_that_before_the_fi
     del tags["date_acquired"]
     assert date_of("/data/mosaic_20200801.tif", tags) == "2020-08-01"
     assert date_of("/2019-05-05/mosaic.tif", tags) == "2021-01-01"
+    assert date_of("/data/mosaic.tif", {**tags, "date": "2021-05-27"}) == "2021-05-27"
     assert date_of("/data/mosaic.tif", {}) == ""
 
 

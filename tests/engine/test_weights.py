@@ -16,9 +16,10 @@ from tilth_engine.backbones.inputs import Inputs
 from tilth_engine.describe import describe
 from tilth_engine.errors import Cancelled, TilthError
 from tilth_engine.events import Reporter, silent
-from tilth_engine.jobs import AddJob, DescribeJob, FetchJob, RemoveJob
+from tilth_engine.jobs import AddJob, DescribeJob, FetchJob, PredictJob, RemoveJob
+from tilth_engine.predict import predict
 
-from . import tiny_models
+from . import tiny_models, worlds
 from .hub_server import COMMIT, Hub
 
 Room = namedtuple("Room", "total used free")
@@ -322,6 +323,26 @@ def test_an_added_file_that_fits_but_is_not_the_published_one_is_told(hub, chang
     assert "not the published" in reporter.warnings[0]
     # Adapters name the weights that they were really made with.
     assert store.identity(catalogue.card_of("tiny")) == result["sha256"] != "d" * 64
+
+
+def test_an_adapter_knows_the_weights_that_it_was_made_with(hub, tmp_path):
+    job = worlds.train_job(tmp_path, backbone="tiny", epochs=1)
+    with pytest.raises(TilthError, match="not on this machine; download them"):
+        worlds.Run(job)
+    run()
+    card = worlds.Run(job).result["card"]
+    assert card["backbone"]["sha256"] == hashlib.sha256(data_of(hub)).hexdigest()
+    mapping = PredictJob(job.out, job.images, str(tmp_path / "map.tif"), device="cpu")
+    predict(mapping, silent())
+    # The same network with other values is another backbone.
+    file = tmp_path / "other.pth"
+    file.write_bytes(tiny_models.saved(tiny_models.tensors(tiny_models.card(), seed=1)))
+    weights.add_weights(AddJob("tiny", str(file)), silent())
+    with pytest.raises(TilthError, match="made with other weights of the backbone 'tiny'"):
+        predict(mapping, silent())
+    weights.remove_weights(RemoveJob("tiny"))
+    with pytest.raises(TilthError, match="not on this machine"):
+        predict(mapping, silent())
 
 
 def test_adding_needs_a_file_that_is_there(hub, tmp_path):

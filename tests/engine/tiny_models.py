@@ -33,6 +33,7 @@ def card(**values: Any) -> Card:
             "revision": "",
             "sha256": "",
             "options": {**base.options, "arguments": arguments},
+            "native_size": 64,
             **values,
         },
     )

@@ -95,7 +95,7 @@ METHODS: Dict[str, About] = {
     ),
     "vera": About(
         "VeRA",
-        "Fixed random directions, of which only strengths are learnt: the fewest parameters.",
+        "Fixed random directions, of which only strengths are learnt: very few parameters.",
         5e-3,
         256,
     ),

@@ -18,7 +18,7 @@ from torch import nn
 
 from ...backbones.base import Backbone
 from ...errors import TilthError
-from .method import Method
+from .method import PRINCIPAL, Method
 from .targets import role
 
 Options = dict[str, Any]
@@ -108,6 +108,11 @@ def check(method: Method, backbone: Backbone) -> None:
     widths = [n for layer in layers if isinstance(layer, nn.Linear) for n in layer.weight.shape]
     if method.name == "gralora" and any(width % 2 for width in (method.rank, *widths)):
         raise TilthError("method gralora: rank and layers must be even; choose another rank")
+    if method.name in (*PRINCIPAL, "miss") and method.rank > min(widths, default=method.rank):
+        raise TilthError(
+            f"method {method.name}: its rank is more than the {min(widths)} channels of a layer of "
+            f"backbone {backbone.card.id!r}; choose a smaller one"
+        )
 
 
 def _feedforward(method: Method) -> list[str]:

@@ -217,6 +217,24 @@ def test_stored_tensors_own_their_memory_and_others_are_refused(name):
             adapt.restore(network, method, other)
 
 
+@pytest.mark.parametrize("name", kin.KIN)
+@pytest.mark.parametrize("rank", [1, 7, 256])
+def test_any_rank_works_or_is_told(name, rank):
+    method = adapt.resolved(Method(name, rank, rank), tiny(depth=1))
+    told = {"gralora": rank < 256, "pissa": rank > 32, "olora": rank > 32, "miss": rank > 32}
+    if told.get(name):
+        with pytest.raises(TilthError, match=f"method {name}: .*rank"):
+            adapt.apply(tiny(depth=1), method)
+        return
+
+    network = adapt.apply(tiny(depth=1), method)
+
+    image = torch.zeros(1, 3, 16, 16)
+    with torch.no_grad():
+        found, expected = network(image, [1])[0], tiny(depth=1)(image, [1])[0]
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+
+
 def test_the_start_of_pissa_is_the_weights_main_part_and_changes_nothing():
     method = adapt.resolved(Method("pissa", rank=4, alpha=4), tiny())
     network = adapt.apply(tiny(), method)

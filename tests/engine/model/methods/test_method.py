@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 from tilth_engine import method_list
@@ -11,6 +12,7 @@ from tilth_engine.jobs import TrainJob
 from tilth_engine.model.methods import kin
 from tilth_engine.model.methods.method import Method
 
+ROOT = Path(__file__).resolve().parents[4]
 JOB = TrainJob(images=["a.tif"], out="b.tilth", labels="c.gpkg", class_field="class")
 
 
@@ -29,6 +31,18 @@ def test_each_has_usual_settings_and_words_and_survives_a_card(name):
     assert about.title and about.summary.endswith(".") and len(about.summary) < 110
     assert (about.rate == 0) == (name in ("frozen", "probe"))
     job(method=name).check()
+
+
+def test_the_page_on_methods_says_the_same():
+    page = (ROOT / "docs" / "methods.md").read_text(encoding="utf-8")
+    rows = [line.strip("| ").split(" | ") for line in page.splitlines() if line.startswith("| `")]
+    shown = [name for group in method_list.GROUPS for name in group]
+
+    assert [row[0].strip("`") for row in rows] == shown
+    for row in rows:
+        about = method_list.METHODS[row[0].strip("`")]
+        assert row[1:3] == [about.title, about.summary]
+        assert [float(cell.strip() or 0) for cell in row[3:5]] == [about.rank, about.rate]
 
 
 def test_the_groups_hold_each_method_once_lora_first():

@@ -15,14 +15,15 @@ import torch
 from common import Answer, Case, main, randomise, spread, version
 from torch import Tensor
 
-MODELS = {
-    "prithvi_eo_v1_100": "prithvi-1-100m",
-    "prithvi_eo_v2_tiny_tl": "prithvi-2-tiny-tl",
-    "prithvi_eo_v2_100_tl": "prithvi-2-100m-tl",
-    "prithvi_eo_v2_300": "prithvi-2-300m",
-    "prithvi_eo_v2_300_tl": "prithvi-2-300m-tl",
-    "prithvi_eo_v2_600": "prithvi-2-600m",
-    "prithvi_eo_v2_600_tl": "prithvi-2-600m-tl",
+# Tilth's models and TerraTorch's names of them.
+PEERS = {
+    "prithvi-1-100m": "prithvi_eo_v1_100",
+    "prithvi-2-tiny-tl": "prithvi_eo_v2_tiny_tl",
+    "prithvi-2-100m-tl": "prithvi_eo_v2_100_tl",
+    "prithvi-2-300m": "prithvi_eo_v2_300",
+    "prithvi-2-300m-tl": "prithvi_eo_v2_300_tl",
+    "prithvi-2-600m": "prithvi_eo_v2_600",
+    "prithvi-2-600m-tl": "prithvi_eo_v2_600_tl",
 }
 GOLDEN = {"prithvi_tl": "prithvi-2-tiny-tl"}
 TINY = {"dim": 16, "depth": 2, "heads": 2}
@@ -72,7 +73,7 @@ def peer(name: str) -> Answer:
     from terratorch.models.backbones.prithvi_mae import PrithviMAE
 
     tiny = name in GOLDEN
-    config = dict(prithvi_vit.prithvi_cfgs["prithvi_eo_v2_tiny_tl" if tiny else name])
+    config = dict(prithvi_vit.prithvi_cfgs[PEERS[GOLDEN.get(name, name)]])
     card: dict[str, Any] = {}
     if tiny:
         config |= {"img_size": 16, "patch_size": [1, 4, 4], "embed_dim": 16, "depth": 2}
@@ -81,7 +82,7 @@ def peer(name: str) -> Answer:
         card = {"options": options, "patch": 4, "native_size": 16}
     whole = randomise(PrithviMAE(**config))
     weights = dict(whole.state_dict())
-    if "v1" in name:  # the first model's file has neither prefix
+    if name == "prithvi-1-100m":  # the first model's file has neither prefix
         weights = {key.removeprefix("encoder.").removeprefix("decoder."): value
                    for key, value in weights.items()}  # fmt: skip
     side, patch = int(config["img_size"]), int(config["patch_size"][-1])
@@ -136,4 +137,4 @@ def _coordinates(case: Case) -> list[Tensor | None]:
 
 
 if __name__ == "__main__":
-    sys.exit(main(__doc__, MODELS, GOLDEN, peer))
+    sys.exit(main(__doc__, {name: name for name in PEERS}, GOLDEN, peer))

@@ -15,21 +15,16 @@ import torch
 from common import Answer, Case, main, randomise, spread, version
 from torch import Tensor, nn
 
-MODELS = {
-    "terramind_v1_tiny": "terramind-tiny",
-    "terramind_v1_small": "terramind-small",
-    "terramind_v1_base": "terramind-base",
-    "terramind_v1_large": "terramind-large",
-}
+MODELS = ["terramind-tiny", "terramind-small", "terramind-base", "terramind-large"]
 GOLDEN = {"terramind_plain": "terramind-tiny", "terramind_gated": "terramind-base"}
 # TerraTorch's modalities, in the card's order, with their numbers of bands.
 COUNTS = {"S2L2A": 12, "S2L1C": 13, "RGB": 3, "S1GRD": 2, "S1RTC": 2, "DEM": 1}
 # dim, depth, heads, gated
 SIZES = {
-    "terramind_v1_tiny": (192, 12, 3, False),
-    "terramind_v1_small": (384, 12, 6, False),
-    "terramind_v1_base": (768, 12, 12, True),
-    "terramind_v1_large": (1024, 24, 16, True),
+    "terramind-tiny": (192, 12, 3, False),
+    "terramind-small": (384, 12, 6, False),
+    "terramind-base": (768, 12, 12, True),
+    "terramind-large": (1024, 24, 16, True),
     "terramind_plain": (16, 2, 2, False),
     "terramind_gated": (16, 2, 2, True),
 }
@@ -117,7 +112,7 @@ def _model(name: str, modalities: list[str], side: int, patch: int) -> Any:
     from terratorch.models.backbones.terramind.model.tm_utils import LayerNorm
 
     if name in MODELS:
-        return getattr(register, name)(pretrained=False, modalities=modalities)
+        return getattr(register, name.replace("-", "_v1_"))(pretrained=False, modalities=modalities)
     dim, depth, heads, gated = SIZES[name]
     model = TerraMindViT(
         img_size=side,
@@ -151,4 +146,4 @@ def _published(modality: str) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main(__doc__, MODELS, GOLDEN, peer))
+    sys.exit(main(__doc__, {name: name for name in MODELS}, GOLDEN, peer))

@@ -56,6 +56,9 @@ class TrainOptions(QObject):
             split=page.splitCombo.currentData(),
             device=page.deviceCombo.currentData() or "auto",
             seed=page.seedSpin.value(),
+            batch=page.batchSpin.value(),
+            precision=page.precisionCombo.currentData() or "auto",
+            checkpointing=page.checkpointingCheck.isChecked(),
         )
 
     def name(self) -> str:
@@ -82,6 +85,8 @@ class TrainOptions(QObject):
         settings.keep("train/epochs", page.epochsSpin.value())
         settings.keep("train/by_minutes", page.minutesRadio.isChecked())
         settings.keep("train/seed", page.seedSpin.value())
+        settings.keep("train/batch", page.batchSpin.value())
+        settings.keep("train/checkpointing", page.checkpointingCheck.isChecked())
         self.backbone.keep()
         for key, combo in self._combos():
             settings.keep(key, combo.currentData())
@@ -98,6 +103,7 @@ class TrainOptions(QObject):
             ("train/decoder", page.decoderCombo),
             ("train/split", page.splitCombo),
             ("train/device", page.deviceCombo),
+            ("train/precision", page.precisionCombo),
         ]
 
     def _fill_fixed(self) -> None:
@@ -106,8 +112,21 @@ class TrainOptions(QObject):
         _refill(
             page.decoderCombo,
             [
-                (self.tr("Detailed (U-Net)"), "slim"),
+                (self.tr("Detailed and small"), "slim"),
+                (self.tr("U-Net"), "unet"),
+                (self.tr("UperNet"), "upernet"),
+                (self.tr("FCN"), "fcn"),
                 (self.tr("Plain (linear)"), "linear"),
+            ],
+        )
+        _refill(
+            page.precisionCombo,
+            [
+                (self.tr("Automatic"), "auto"),
+                (self.tr("32 bits"), "float32"),
+                (self.tr("16 bits"), "bfloat16"),
+                (self.tr("8 bits"), "int8"),
+                (self.tr("4 bits"), "nf4"),
             ],
         )
         _refill(
@@ -128,6 +147,8 @@ class TrainOptions(QObject):
         page.minutesSpin.setValue(settings.number("train/minutes", DEFAULT_MINUTES))
         page.epochsSpin.setValue(int(settings.number("train/epochs", DEFAULT_EPOCHS)))
         page.seedSpin.setValue(int(settings.number("train/seed", 0)))
+        page.batchSpin.setValue(int(settings.number("train/batch", 0)))
+        page.checkpointingCheck.setChecked(settings.flag("train/checkpointing", False))
         by_minutes = settings.flag("train/by_minutes", True)
         page.minutesRadio.setChecked(by_minutes)
         page.epochsRadio.setChecked(not by_minutes)
@@ -145,8 +166,9 @@ class TrainOptions(QObject):
         page.methodCombo.currentIndexChanged.connect(self._show_method)
         self.backbone.changed.connect(self._emit)
         page.minutesRadio.toggled.connect(self._show_time)
-        for spin in (page.minutesSpin, page.epochsSpin, page.seedSpin):
+        for spin in (page.minutesSpin, page.epochsSpin, page.seedSpin, page.batchSpin):
             spin.valueChanged.connect(self._emit)
+        page.checkpointingCheck.toggled.connect(self._emit)
         page.nameEdit.textEdited.connect(self._take_name)
         page.nameEdit.textChanged.connect(self._show_file)
         page.fileWidget.fileChanged.connect(self._show_file)

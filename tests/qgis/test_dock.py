@@ -15,7 +15,7 @@ from qgis.core import (
 from qgis.gui import QgsMapCanvas, QgsMessageBar
 from qgis.PyQt.QtCore import QElapsedTimer, QEventLoop
 from qgis.PyQt.QtWidgets import QMainWindow
-from tilth.plugin.dock import chart, class_table, label_checks, train_options
+from tilth.plugin.dock import chart, class_table, label_checks, settings, train_options
 from tilth.plugin.dock.class_scan import ClassCount
 from tilth.plugin.dock.dock_widget import MAP, TRAIN, TilthDock
 
@@ -146,6 +146,26 @@ def test_an_axis_ends_above_its_values(value: float) -> None:
     top = chart._round_up(value)
     assert value <= top
     assert value == 0 or top <= 2.01 * value
+
+
+def test_what_saves_memory_goes_into_the_job_and_is_kept(dock: Any) -> None:
+    page = dock.train
+    job = page.options.job()
+    assert (job.batch, job.precision, job.checkpointing) == (0, "auto", False)
+
+    page.batchSpin.setValue(4)
+    page.precisionCombo.setCurrentIndex(page.precisionCombo.findData("nf4"))
+    page.checkpointingCheck.setChecked(True)
+    page.decoderCombo.setCurrentIndex(page.decoderCombo.findData("upernet"))
+
+    job = page.options.job()
+    job.images, job.labels, job.class_field = ["scene.tif"], "labels.gpkg", "class"
+    job.check()
+    assert (job.batch, job.precision, job.checkpointing) == (4, "nf4", True)
+    assert job.decoder == "upernet"
+    page.options.keep()
+    assert (settings.number("train/batch", 0), settings.text("train/precision")) == (4, "nf4")
+    assert settings.flag("train/checkpointing", False)
 
 
 def test_adapters_never_write_over_each_other(tmp_path: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -129,7 +130,9 @@ def _sound(card: Card) -> bool:
     return path.is_file() and store.sha256_of(path) == stored.get("sha256")
 
 
-def _step(reporter: Reporter, start: float, end: float = 1.0, text: str = "Storing the weights"):  # type: ignore[no-untyped-def]
+def _step(
+    reporter: Reporter, start: float, end: float = 1.0, text: str = "Storing the weights"
+) -> Callable[[float], None]:
     def step(share: float) -> None:
         # Only the end of the job is 1.
         reporter.progress(min(start + (end - start) * share, 0.99), text)

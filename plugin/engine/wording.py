@@ -122,10 +122,11 @@ def _backbone_line(card: dict[str, Any]) -> str:
         where = "no weights"
     else:
         where = f"to get {card['size_bytes'] / 1e6:,.0f} MB"
-    binding = " (binds you)" if card["binding"] else ""
+    # What follows the licence's name is for those who are about to accept it.
+    licence = card["licence"].split(":")[0] + (" (binds you)" if card["binding"] else "")
     return (
-        f"{card['id']:<22} {where:<16} {card['parameters'] / 1e6:7.1f} M  {card['title']}; "
-        f"{card['licence']}{binding}"
+        f"{card['id']:<18} {where:<16} {card['parameters'] / 1e6:6.1f} M  {card['title']:<34} "
+        f"{licence}"
     )
 
 

@@ -122,7 +122,8 @@ def _check_promise(card: Card, remote: Remote) -> None:
 
 def _check_room(card: Card, size: int, have: int) -> None:
     """The file, and then the weights made of it, must find room."""
-    wanted = 2 * (size or card.size_bytes) - have
+    # The network alone is stored, in float32 at most; the file may have an optimiser's state too.
+    wanted = (size or card.size_bytes) - have + 4.4 * card.parameters
     folder = store.folder(card)
     free = shutil.disk_usage(folder).free
     if free < wanted:

@@ -10,6 +10,7 @@ from qgis.core import (
     QgsFeature,
     QgsGeometry,
     QgsProject,
+    QgsSettings,
     QgsVectorLayer,
 )
 from qgis.gui import QgsMapCanvas, QgsMessageBar
@@ -148,7 +149,10 @@ def test_an_axis_ends_above_its_values(value: float) -> None:
     assert value == 0 or top <= 2.01 * value
 
 
-def test_what_saves_memory_goes_into_the_job_and_is_kept(dock: Any) -> None:
+def test_what_saves_memory_goes_into_the_job_and_is_kept(
+    dock: Any, request: pytest.FixtureRequest
+) -> None:
+    request.addfinalizer(lambda: QgsSettings().remove("tilth/train"))
     page = dock.train
     job = page.options.job()
     assert (job.batch, job.precision, job.checkpointing) == (0, "auto", False)

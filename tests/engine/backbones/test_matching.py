@@ -7,7 +7,8 @@ import dataclasses
 import pytest
 from tilth_engine.backbones import catalogue
 from tilth_engine.backbones.card import Band as ModelBand
-from tilth_engine.backbones.matching import EXTRA, labels, match_bands
+from tilth_engine.backbones.match_text import labels
+from tilth_engine.backbones.matching import EXTRA, match_bands
 from tilth_engine.data.bands import LANDSAT8, SENTINEL2, Band, unique
 from tilth_engine.errors import TilthError
 

@@ -29,6 +29,8 @@ from .match_text import labels, lines_of, refusal
 
 NOT_USED = ""
 EXTRA = "+"
+# Architectures that cut each group of bands into tokens of its own: no slice to share.
+_OWN_ALONE = ("galileo", "presto")
 # The same band in two groups of a card lies at most this far apart, in nm.
 _SAME = 5.0
 
@@ -287,7 +289,13 @@ def _any(
 
 
 def _refuse_extras(card: Card, bands: Sequence[Band], found: dict[int, int | None]) -> None:
+    """Raise TilthError for extra bands that the model can't take in."""
     for place, index in found.items():
+        if index is None and card.architecture in _OWN_ALONE:
+            raise TilthError(
+                f"matching: {card.title} takes in no other bands than its own; leave out "
+                f"{bands[place].name}, or say which band it is"
+            )
         if index is None and bands[place].wavelength_nm is None:
             raise TilthError(
                 f"matching: {bands[place].name} has no wavelength, so no band of {card.title} is "

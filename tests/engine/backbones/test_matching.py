@@ -50,6 +50,7 @@ GALILEO = card(
      ("B11", SENTINEL2["B11"], "S2_SWIR"), ("B12", SENTINEL2["B12"], "S2_SWIR"),
      ("NDVI", None, "NDVI"), ("elevation", None, "SRTM"), ("slope", None, "SRTM")],
     several_dates=24,
+    architecture="galileo",
 )  # fmt: skip
 ANY = card(
     [("vv", 3500.0, "s1"), ("vh", 4000.0, "s1"), ("blue", 493.0, "s2"), ("green", 560.0, "s2"),
@@ -249,6 +250,11 @@ def test_what_the_user_says_may_make_no_sense(model, wanted, words):
 def test_an_extra_band_without_a_wavelength_is_refused():
     with pytest.raises(TilthError, match=r"nDSM has no wavelength"):
         match_bands(PRITHVI, [*DRONE, Band("nDSM")], wanted=["B02", "B03", "B04", "", "B05", "+"])
+
+
+def test_a_model_with_tokens_by_group_takes_no_extra_band():
+    with pytest.raises(TilthError, match="no other bands than its own; leave out RedEdge"):
+        match_bands(GALILEO, DRONE, wanted=["B2", "B3", "B4", EXTRA, "B8"])
 
 
 # Dates

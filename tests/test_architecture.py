@@ -17,7 +17,16 @@ ROOT = Path(__file__).resolve().parent.parent
 ENGINE = ROOT / "plugin" / "engine"
 SHARED = tuple(
     f"plugin.engine.{name}"
-    for name in ("jobs", "weight_jobs", "method_list", "protocol", "errors", "home")
+    for name in (
+        "jobs",
+        "weight_jobs",
+        "compare_job",
+        "job_reading",
+        "method_list",
+        "protocol",
+        "errors",
+        "home",
+    )
 )
 LARGEST_MODULE = 420  # lines; about 400 is where a module has more than one subject
 
@@ -25,16 +34,19 @@ LARGEST_MODULE = 420  # lines; about 400 is where a module has more than one sub
 ENGINE_LAYERS = (
     ("launch",),
     ("cli", "worker"),
-    ("backbones_cli", "train_cli"),
+    ("backbones_cli", "train_cli", "compare_cli"),
     ("run",),
-    ("train", "predict", "evaluate", "planning", "inspection", "describe"),
+    ("train", "predict", "evaluate", "planning", "inspection", "describe", "compare"),
     ("weights",),
-    ("prepare", "calibration", "mapping", "map_file", "report", "normalise", "card_units"),
+    (
+        *("prepare", "calibration", "mapping", "map_file", "normalise", "card_units"),
+        *("report", "compare_report", "compare_table", "page"),
+    ),
     ("training", "adapter_file", "card", "model"),
     ("backbones", "data"),
     (
-        *("devices", "memory", "events", "jobs", "weight_jobs", "protocol", "errors", "home"),
-        *("version", "wording"),
+        *("devices", "memory", "footprint", "events", "protocol", "errors", "home", "version"),
+        *("jobs", "weight_jobs", "compare_job", "job_reading", "child", "precise", "wording"),
     ),
     ("method_list",),
 )

@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 
 from ..errors import TilthError
+from ..precise import make_precise
 from . import store, timm_cards
 from .base import Backbone
 from .card import Card
@@ -78,6 +79,7 @@ def build(
             backbone = ARCHITECTURES[card.architecture](card, inputs)
         except ValueError as error:
             raise TilthError(f"Backbone {card.id!r}: {error}.") from error
+    make_precise(backbone)
     if not random_weights and not card.options.get("random"):
         _load(backbone)
     return backbone.eval().requires_grad_(False)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..precise import float32_on_cpu
 from .base import Backbone
 from .card import Card
 from .inputs import Inputs
@@ -78,14 +79,15 @@ class WavePatches(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """Patches [B, dim, H/patch, W/patch] of an image [B, C, H, W]."""
-        kernel, bias = self.kernels()
-        return F.conv2d(
-            image,
-            kernel.to(image.dtype),
-            bias.to(image.dtype),
-            stride=self.patch,
-            padding=self.flavour.padding,
-        )
+        with float32_on_cpu(image):
+            kernel, bias = self.kernels()
+            return F.conv2d(
+                image,
+                kernel.to(image.dtype),
+                bias.to(image.dtype),
+                stride=self.patch,
+                padding=self.flavour.padding,
+            )
 
 
 class WaveTransformer(Backbone):

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from ...precise import float32_on_cpu
+
 
 class LinearDecoder(nn.Module):
     """One transposed convolution from tokens to pixels: the paper's linear decoder.
@@ -21,4 +23,6 @@ class LinearDecoder(nn.Module):
 
     def forward(self, image: Tensor, maps: Sequence[Tensor]) -> Tensor:
         """maps: the last is (B, dim, H/stride, W/stride). Returns logits (B, classes, H, W)."""
-        return self.head(maps[-1])  # type: ignore[no-any-return]
+        # Its backward pass is a convolution with as many channels as there are classes.
+        with float32_on_cpu(image):
+            return self.head(maps[-1].float())  # type: ignore[no-any-return]

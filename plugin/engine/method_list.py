@@ -25,7 +25,7 @@ class About:
 
 
 # The rates follow the searches in arXiv 2504.17397 where it has the method, else the method's own
-# paper.
+# paper, with short trainings in mind.
 METHODS: Dict[str, About] = {
     "lora": About(
         "LoRA (a small adapter)",
@@ -96,18 +96,18 @@ METHODS: Dict[str, About] = {
     "vera": About(
         "VeRA",
         "Fixed random directions, of which only strengths are learnt: very few parameters.",
-        5e-3,
+        1e-2,
         256,
     ),
     "ia3": About(
         "(IA)3",
         "Learns only to strengthen or weaken channels: a file of some kilobytes.",
-        5e-3,
+        1e-2,
     ),
     "oft": About(
         "OFT",
         "Turns the weights by small rotations, which keeps the angles between them.",
-        3e-4,
+        1e-3,
         32,
     ),
     "bitfit": About(

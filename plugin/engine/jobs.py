@@ -24,6 +24,7 @@ SPLITS = ("polygons", "blocks", "none")
 DEVICES = ("auto", "cpu", "cuda", "mps")
 MAX_THREADS = 1024
 MAX_BATCH = 1024
+MAX_CHANNELS = 2048
 # The id of no backbone at all: the decoder sees the image alone.
 NO_BACKBONE = "none"
 MIN_ZOOM, MAX_ZOOM = 0.25, 16
@@ -66,7 +67,8 @@ class TrainJob:
 
     ``rank``, ``alpha``, ``dropout`` and ``targets`` (q, k, v, qkv, proj, fc1, fc2, or a layer's own
     name) concern the methods that have them, ``prompts`` prompt tuning; what is left out is the
-    method's usual. ``image_branch`` gives a decoder Tilth's branch at full resolution.
+    method's usual. ``image_branch`` gives a decoder Tilth's branch at full resolution,
+    ``decoder_channels`` are those of fcn, unet and upernet (0: as in the paper).
     ``normalisation`` is by the backbone's card or by the image's own statistics. ``matching`` names
     for each band of the image the backbone's band that it is, "" for one that the backbone doesn't
     see, "+" for one that it takes in though it is none of its own; empty means that Tilth finds
@@ -95,6 +97,7 @@ class TrainJob:
     targets: List[str] = field(default_factory=list)
     prompts: int = 100
     image_branch: bool = True
+    decoder_channels: int = 0
     normalisation: str = "auto"
     matching: List[str] = field(default_factory=list)
     dates: List[str] = field(default_factory=list)
@@ -153,6 +156,11 @@ class TrainJob:
         _one_of(self.split, SPLITS, "split")
         _one_of(self.normalisation, NORMALISATIONS, "normalisation")
         _one_of(self.precision, PRECISIONS, "precision")
+        if not 0 <= self.decoder_channels <= MAX_CHANNELS:
+            raise TilthError(
+                f"decoder_channels: {self.decoder_channels} is not in 0..{MAX_CHANNELS}; give 0 "
+                "for the paper's"
+            )
         if not 0 <= self.batch <= MAX_BATCH:
             raise TilthError(f"batch: {self.batch} is not in 0..{MAX_BATCH}; 0 lets Tilth choose")
         if self.decoder == "slim" and not self.image_branch and self.method != "probe":

@@ -11,10 +11,12 @@ from . import devices
 from .errors import TilthError
 from .events import Reporter
 from .jobs import FORESTS, NO_BACKBONE, PlanJob, TrainJob
+from .memory import Portion, told_clearly
 from .method_list import METHODS
 from .model.methods.method import Method
 from .model.segmenter import build, trainable
 from .prepare import Prepared, backbone_entry, check_weights, matching_entry, prepared
+from .training import memory
 from .training.forest import MOST
 from .training.scoring import Settings
 
@@ -89,20 +91,27 @@ def _step_seconds(
         len(ready.codes),
         random_backbone=True,
     )
+    memory.prepare(segmenter.backbone, job.precision, job.checkpointing, device)
     segmenter = segmenter.to(device).to(memory_format=torch.channels_last)
+
+    def chip_seconds(chips: int) -> float:
+        image = torch.zeros(chips, len(ready.inputs.wavelengths), size, size, device=device)
+        image = image.contiguous(memory_format=torch.channels_last)
+        seconds = 0.0
+        for _ in range(2):  # the first warms up
+            started = time.monotonic()
+            with devices.mixed_precision(device):
+                loss = segmenter(image).float().mean()
+            loss.backward()  # type: ignore[no-untyped-call]
+            float(loss.detach())
+            seconds = time.monotonic() - started
+        return seconds / chips
+
     size = settings.chip
-    image = torch.zeros(settings.batch, len(ready.inputs.wavelengths), size, size, device=device)
-    image = image.contiguous(memory_format=torch.channels_last)
-    seconds = 0.0
-    for _ in range(2):  # the first warms up
-        started = time.monotonic()
-        with devices.mixed_precision(device):
-            loss = segmenter(image).float().mean()
-        loss.backward()  # type: ignore[no-untyped-call]
-        float(loss.detach())
-        seconds = time.monotonic() - started
+    with told_clearly(device, "this training", memory.REMEDY):
+        seconds = Portion(settings.batch).run(chip_seconds)
     # Reading chips, the optimizer and scoring the held-out part add about a third.
-    return seconds * 1.3
+    return settings.batch * seconds * 1.3
 
 
 def _text(

@@ -231,7 +231,9 @@ def _decoder(job: TrainJob) -> DecoderSettings:
     """The job's decoder; a linear probe has its own, and doesn't see the image."""
     if job.method == "probe":
         return DecoderSettings("linear", image_branch=False)
-    return DecoderSettings(job.decoder, image_branch=job.image_branch)
+    return DecoderSettings(
+        job.decoder, image_branch=job.image_branch, channels=job.decoder_channels
+    )
 
 
 def chip_size(labels: Labels) -> int:

@@ -48,10 +48,6 @@ EPOCH_CHIPS = 32
 MARGIN = 8
 # Pixels from all over the images whose spectra training looks at.
 LANDSCAPE = 20_000
-REMEDY = (
-    "choose checkpointing, frozen weights in 8 or 4 bits, a smaller backbone or the CPU, or close "
-    "other programs that use the device"
-)
 
 
 def train(job: TrainJob, reporter: Reporter) -> dict[str, Any]:
@@ -66,7 +62,10 @@ def train(job: TrainJob, reporter: Reporter) -> dict[str, Any]:
         if path:
             check_output(path)
     check_weights(job)
-    with told_clearly(device, "this training", REMEDY), prepared(job, device, reporter) as ready:
+    with (
+        told_clearly(device, "this training", memory.REMEDY),
+        prepared(job, device, reporter) as ready,
+    ):
         for text in ready.warnings:
             reporter.warn(text)
         for text in ready.notes:

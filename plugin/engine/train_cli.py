@@ -83,6 +83,9 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--prompts", type=int, default=100, help="of prompt tuning, in each block")
     group.add_argument("--decoder", default="slim", choices=jobs.DECODERS)
     group.add_argument(
+        "--decoder-channels", type=int, default=0, help="of fcn, unet, upernet (0: the paper's)"
+    )
+    group.add_argument(
         "--no-image-branch",
         dest="image_branch",
         action="store_false",

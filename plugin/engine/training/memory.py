@@ -17,6 +17,11 @@ from ..model.frozen import compress
 
 # The share of the free memory that a training plans with: fragments and other programs take some.
 SHARE = 0.85
+# What to do where all of this does not help.
+REMEDY = (
+    "choose checkpointing, frozen weights in 8 or 4 bits, a smaller backbone or the CPU, or close "
+    "other programs that use the device"
+)
 # Precisions that a map is not made with.
 COARSE = ("int8", "nf4")
 

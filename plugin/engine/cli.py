@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from . import backbones_cli, jobs, train_cli
+from . import backbones_cli, compare_cli, jobs, train_cli
 from .events import Reporter
 from .run import Runner, failure
 from .version import VERSION
@@ -81,6 +81,8 @@ class _Text:
         self._clear()
         if kind == "metrics":
             self._metrics(event)
+        elif kind == "row":
+            self._row(event["row"])
         elif kind == "notice":
             mark = "warning: " if event["level"] == "warning" else ""
             print(_plain(f"{mark}{event['message']}"), file=sys.stderr)
@@ -112,6 +114,11 @@ class _Text:
             parts.append(f"macro-F1 {values['validation_score']:.3f}")
         print("  ".join(parts), file=sys.stderr)
 
+    def _row(self, row: dict[str, Any]) -> None:
+        score = row["score"]
+        came = row["error"] or (f"macro-F1 {score:.3f}" if score is not None else "no score")
+        print(_plain(f"{row['choice']}  seed {row['seed']}  {came}"), file=sys.stderr)
+
     def _clear(self) -> None:
         if sys.stderr.isatty():
             sys.stderr.write("\r\033[K")
@@ -137,6 +144,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"tilth {VERSION}")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="COMMAND")
     train_cli.add_parser(verbs, _common)
+    compare_cli.add_parser(verbs, _common)
     for add in (_predict, _evaluate, _inspect):
         add(verbs)
     backbones_cli.add_parser(verbs, _common)

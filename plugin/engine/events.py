@@ -45,6 +45,10 @@ class Reporter:
         """Tell an epoch's figures."""
         self._emit({"event": "metrics", "epoch": epoch, "epochs": epochs, "values": values})
 
+    def row(self, row: dict[str, Any], choices: list[dict[str, Any]]) -> None:
+        """Tell a finished run of a comparison, and how the choices stand with it."""
+        self._emit({"event": "row", "row": row, "choices": choices})
+
     def info(self, message: str) -> None:
         """Tell something worth knowing."""
         self._emit({"event": "notice", "level": "info", "message": message})

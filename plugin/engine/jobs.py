@@ -10,9 +10,11 @@ import dataclasses
 import math
 import os
 from dataclasses import dataclass, field
-from typing import Any, Dict, List, Optional, Tuple, Type
+from typing import Any, Dict, List, Optional, Type
 
+from .compare_job import Choice, CompareJob
 from .errors import TilthError
+from .job_reading import Nested, build
 from .method_list import BASELINES, METHODS
 from .weight_jobs import AddJob, FetchJob, RemoveJob
 
@@ -76,7 +78,7 @@ class TrainJob:
     ``time_location`` a backbone that can be told date and place is told them. ``zoom`` enlarges
     the image for the backbone (0: Tilth chooses), ``batch`` is the chips in a step (0: as many as
     serve and fit). ``precision`` is that of the frozen weights; ``checkpointing`` trades time for
-    memory.
+    memory. ``split_seed`` draws the held-out polygons (None: ``seed`` does).
     """
 
     kind = "train"
@@ -120,6 +122,7 @@ class TrainJob:
     device: str = "auto"
     threads: int = 0
     seed: int = 0
+    split_seed: Optional[int] = None
 
     def settled(self) -> TrainJob:
         """The job with a baseline spelt out as what it comes to; itself where it is none."""
@@ -180,6 +183,8 @@ class TrainJob:
         inputs = [*self.images, self.labels, self.labelled_area, self.label_raster]
         _keep_apart({"out": self.out, "report": self.report}, inputs)
         _check_run(self.device, self.threads, self.seed)
+        if self.split_seed is not None:
+            _check_run(self.device, self.threads, self.split_seed)
 
 
 @dataclass
@@ -291,7 +296,7 @@ class DescribeJob:
 JOBS: Dict[str, Type[Any]] = {
     cls.kind: cls
     for cls in (
-        *(TrainJob, PlanJob, PredictJob, EvaluateJob, InspectJob, DescribeJob),
+        *(TrainJob, PlanJob, CompareJob, PredictJob, EvaluateJob, InspectJob, DescribeJob),
         *(FetchJob, AddJob, RemoveJob),
     )
 }
@@ -314,71 +319,17 @@ def from_json(data: Any) -> Any:
     kind = values.pop("kind", None)
     if not isinstance(kind, str) or kind not in JOBS:
         raise TilthError(f"job: unknown kind {kind!r}; known are {', '.join(sorted(JOBS))}")
-    job = _build(JOBS[kind], values, kind)
+    job = build(JOBS[kind], values, kind, _NESTED)
     job.check()
     return job
 
 
-_NESTED = {"TrainJob": TrainJob, "Optional[Extent]": Extent, "List[ClassStyle]": ClassStyle}
-_TYPES: Dict[str, Tuple[Any, ...]] = {
-    "str": (str,),
-    "bool": (bool,),
-    "int": (int,),
-    "float": (int, float),
-    "Optional[int]": (int, type(None)),
-    "Optional[float]": (int, float, type(None)),
-    "List[str]": (list,),
-    "List[int]": (list,),
+_NESTED: Nested = {
+    "TrainJob": TrainJob,
+    "Optional[Extent]": Extent,
+    "List[ClassStyle]": ClassStyle,
+    "List[Choice]": Choice,
 }
-
-
-def _build(cls: Type[Any], values: Dict[str, Any], where: str) -> Any:
-    known = {item.name: item for item in dataclasses.fields(cls)}
-    unknown = sorted(set(values) - set(known))
-    if unknown:
-        raise TilthError(f"job {where}: unknown entry {unknown[0]!r}")
-    missing = [
-        name
-        for name, item in known.items()
-        if name not in values
-        and item.default is dataclasses.MISSING
-        and item.default_factory is dataclasses.MISSING
-    ]
-    if missing:
-        raise TilthError(f"job {where}: the entry {missing[0]!r} is missing")
-    return cls(**{name: _value(known[name], value, where) for name, value in values.items()})
-
-
-def _value(item: dataclasses.Field, value: Any, where: str) -> Any:
-    place = f"{where}.{item.name}"
-    kind = str(item.type)
-    nested = _NESTED.get(kind)
-    if nested is not None:
-        if kind.startswith("List"):
-            if not isinstance(value, list):
-                raise TilthError(f"job {place}: a list is expected")
-            return [_build(nested, _object(entry, place), place) for entry in value]
-        if value is None and kind.startswith("Optional"):
-            return None
-        return _build(nested, _object(value, place), place)
-    if not _fits(value, _TYPES[kind]):
-        raise TilthError(f"job {place}: {value!r} is not of type {kind}")
-    if isinstance(value, list):
-        inner = (str,) if kind == "List[str]" else (int,)
-        if not all(_fits(entry, inner) for entry in value):
-            raise TilthError(f"job {place}: {value!r} is not of type {kind}")
-    return value
-
-
-def _fits(value: Any, allowed: Tuple[Any, ...]) -> bool:
-    """Whether a value is of one of the types; True is no number here."""
-    return isinstance(value, allowed) and (bool in allowed or not isinstance(value, bool))
-
-
-def _object(value: Any, place: str) -> Dict[str, Any]:
-    if not isinstance(value, dict):
-        raise TilthError(f"job {place}: a JSON object is expected")
-    return value
 
 
 def _need(value: Any, name: str, advice: str) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import hashlib
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -98,7 +100,7 @@ def prepared(job: TrainJob, device: torch.device, reporter: Reporter) -> Iterato
         yield Prepared(
             images,
             labels,
-            split(labels, job.split, job.seed),
+            split(labels, job.split, job.seed if job.split_seed is None else job.split_seed),
             bands,
             match,
             normalisations,
@@ -202,6 +204,18 @@ def matching_entry(ready: Prepared) -> dict[str, Any]:
             for band, name in zip(ready.bands, chosen, strict=True)
         ],
         "choices": list(match.choices) if match is not None else [],
+    }
+
+
+def held_out_entry(ready: Prepared) -> dict[str, Any]:
+    """How many polygons are held out, in all and of each class, and a digest that says which."""
+    held = ready.split.validation_ids
+    code_of = {polygon.id: polygon.code for polygon in ready.labels.polygons if polygon.id in held}
+    counts = Counter(code_of.values())
+    return {
+        "polygons": len(held),
+        "classes": {entry.name: counts[entry.code] for entry in ready.labels.classes},
+        "digest": hashlib.sha256(repr(sorted(held)).encode()).hexdigest()[:16],
     }
 
 

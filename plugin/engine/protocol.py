@@ -15,6 +15,8 @@ Events (worker to plugin), told apart by ``event``; all but ``ready`` carry the 
     {"event": "started"}
     {"event": "progress", "fraction": 0.5, "message": "...", "seconds_left": 12.0 or null}
     {"event": "metrics", "epoch": 3, "epochs": 40, "values": {"train_loss": ..., ...}}
+    {"event": "row", "row": {"choice": "...", "seed": 0, "score": 0.9, ...},
+     "choices": [{"choice": "...", "score": 0.9, ...}, ...]}
     {"event": "notice", "level": "info" or "warning", "message": "..."}
     {"event": "result", "result": {...}}
     {"event": "error", "kind": "input", "cancelled", "memory" or "internal",

@@ -7,49 +7,11 @@ checked before they reach a style.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from html import escape
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from .data.colours import is_colour
-from .data.files import atomic_path
-
-_STYLE = """
-:root { color-scheme: light dark; --ink: #22271f; --soft: #667060; --line: #d9ded4;
-  --paper: #fff; --tint: #f4f6f1; --accent: #2f6b3c; --second: #b35c1e; --cell: 47, 107, 60; }
-@media (prefers-color-scheme: dark) { :root { --ink: #e8ebe4; --soft: #a3ad9c; --line: #3d453a;
-  --paper: #1b1f19; --tint: #252b22; --accent: #7fc08d; --second: #e29a5c;
-  --cell: 127, 192, 141; } }
-* { box-sizing: border-box; }
-body { margin: 0; background: var(--paper); color: var(--ink); line-height: 1.45;
-  font: 15px/1.45 system-ui, "Segoe UI", "Noto Sans", sans-serif; }
-main { max-width: 62rem; margin: 0 auto; padding: 2rem 1.25rem 4rem; }
-h1 { font-size: 1.7rem; margin: 0; overflow-wrap: anywhere; }
-h2 { font-size: 1.1rem; margin: 2.2rem 0 .6rem; }
-p { margin: .4rem 0; }
-.soft { color: var(--soft); }
-.figures { display: flex; flex-wrap: wrap; gap: .75rem; margin: 1.2rem 0 0; }
-.figure { background: var(--tint); border-radius: .5rem; padding: .7rem 1rem; min-width: 9rem; }
-.figure b { display: block; font-size: 1.5rem; font-variant-numeric: tabular-nums; }
-.scroll { overflow-x: auto; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-th, td { padding: .3rem .7rem; text-align: right; border-bottom: 1px solid var(--line); }
-th { font-weight: 600; color: var(--soft); white-space: nowrap; }
-th:first-child, td:first-child { text-align: left; }
-td.name { max-width: 20rem; overflow-wrap: anywhere; }
-.chip { display: inline-block; width: .85rem; height: .85rem; border-radius: .2rem;
-  margin-right: .5rem; vertical-align: -.1rem; border: 1px solid rgba(128, 128, 128, .5); }
-.matrix td { text-align: center; min-width: 3.6rem; border: 1px solid var(--paper); }
-.matrix td:first-child { text-align: right; color: var(--soft); border: 0; }
-.matrix th { text-align: center; max-width: 8rem; overflow: hidden; text-overflow: ellipsis; }
-.warnings { background: var(--tint); border-left: 4px solid var(--second); margin: 0;
-  padding: .6rem 1rem .6rem 2rem; border-radius: 0 .4rem .4rem 0; overflow-wrap: anywhere; }
-.details th { font-weight: normal; text-align: left; }
-.details td { text-align: left; overflow-wrap: anywhere; }
-svg { max-width: 100%; height: auto; }
-svg text { fill: var(--soft); font-size: 12px; }
-"""
+from . import page
 
 _WIDTH, _HEIGHT = 760, 260
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 52, 14, 34
@@ -69,17 +31,17 @@ def training_report(
         f"{method.get('name', '?')} on {backbone.get('title') or backbone.get('id', '?')}, "
         f"{training.get('polygons', '?')} polygons, {training.get('pixels', '?')} labelled pixels"
     )
-    parts = [_head(str(card.get("name", "adapter")), "Training report", lead)]
+    parts = [page.head(str(card.get("name", "adapter")), "Training report", lead)]
     if score:
-        parts += [_figures(score), _warnings(card.get("warnings") or [])]
+        parts += [_figures(score), page.warning_list(card.get("warnings") or [])]
     else:
         parts.append("<p>Nothing was held out, so there is no score.</p>")
-        parts.append(_warnings(card.get("warnings") or []))
+        parts.append(page.warning_list(card.get("warnings") or []))
     parts += [_classes(card.get("classes") or [])]
     if score:
         parts += [_score_table(score, "Of the held-out polygons. "), _matrix(score)]
     parts += [_chart(history), _matching(card.get("matching") or {}), _settings(card, training)]
-    _write(path, str(card.get("name", "adapter")), parts)
+    page.write(path, str(card.get("name", "adapter")), parts)
 
 
 def evaluation_report(
@@ -95,43 +57,22 @@ def evaluation_report(
         ("Reference pixels without a map", result.get("unmapped", 0)),
     ]
     parts = [
-        _head(title, "Evaluation report", lead),
+        page.head(title, "Evaluation report", lead),
         _figures(result),
-        _warnings(result.get("warnings") or []),
+        page.warning_list(result.get("warnings") or []),
         _score_table(result),
         _matrix(result),
         "<h2>Files</h2>",
-        _details(details),
+        page.details(details),
     ]
-    _write(path, title, parts)
-
-
-def _write(path: str | Path, title: str, parts: Iterable[str]) -> None:
-    page = (
-        "<!DOCTYPE html>\n<html lang='en'><head><meta charset='utf-8'>"
-        "<meta name='viewport' content='width=device-width, initial-scale=1'>"
-        "<meta http-equiv='Content-Security-Policy' content=\"default-src 'none'; "
-        "style-src 'unsafe-inline'\">"
-        f"<title>{_text(title)}</title><style>{_STYLE}</style></head><body><main>\n"
-        + "\n".join(part for part in parts if part)
-        + "\n</main></body></html>\n"
-    )
-    with atomic_path(path) as beside:
-        beside.write_text(page, encoding="utf-8", errors="replace")
-
-
-def _head(title: str, kind: str, lead: str) -> str:
-    return (
-        f"<header><p class='soft'>Tilth · {_text(kind)}</p><h1>{_text(title)}</h1>"
-        f"<p>{_text(lead)}</p></header>"
-    )
+    page.write(path, title, parts)
 
 
 def _figures(score: dict[str, Any]) -> str:
     shown = (
-        ("Overall accuracy", _percent(score.get("overall_accuracy"))),
-        ("Macro-F1", _number(score.get("macro_f1"))),
-        ("Mean IoU", _number(score.get("mean_iou"))),
+        ("Overall accuracy", page.percent(score.get("overall_accuracy"))),
+        ("Macro-F1", page.number(score.get("macro_f1"))),
+        ("Mean IoU", page.number(score.get("mean_iou"))),
     )
     cells = "".join(
         f"<div class='figure'><span class='soft'>{name}</span><b>{value}</b></div>"
@@ -140,22 +81,19 @@ def _figures(score: dict[str, Any]) -> str:
     return f"<div class='figures'>{cells}</div>"
 
 
-def _warnings(lines: Sequence[Any]) -> str:
-    if not lines:
-        return ""
-    items = "".join(f"<li>{_text(line)}</li>" for line in lines)
-    return f"<h2>Warnings</h2><ul class='warnings'>{items}</ul>"
-
-
 def _classes(classes: Sequence[dict[str, Any]]) -> str:
     rows = []
     for entry in classes:
         checked = "yes" if entry.get("validated") else "no"
-        cells = (entry.get("code", ""), _count(entry.get("polygons")), _count(entry.get("pixels")))
-        tail = "".join(f"<td>{_text(cell)}</td>" for cell in (*cells, checked))
-        rows.append(f"<tr>{_name_cell(entry)}{tail}</tr>")
-    head = _header("Class", "Code", "Polygons", "Labelled pixels", "Validated")
-    return f"<h2>Classes</h2>{_table(head, rows)}"
+        cells = (
+            entry.get("code", ""),
+            page.count(entry.get("polygons")),
+            page.count(entry.get("pixels")),
+        )
+        tail = "".join(f"<td>{page.text(cell)}</td>" for cell in (*cells, checked))
+        rows.append(f"<tr>{page.name_cell(entry)}{tail}</tr>")
+    head = page.header("Class", "Code", "Polygons", "Labelled pixels", "Validated")
+    return f"<h2>Classes</h2>{page.table(head, rows)}"
 
 
 def _score_table(score: dict[str, Any], note: str = "") -> str:
@@ -163,16 +101,20 @@ def _score_table(score: dict[str, Any], note: str = "") -> str:
     rows = []
     for row in score.get("per_class") or []:
         figures = ("f1", "iou", "users_accuracy", "producers_accuracy")
-        cells = "".join(f"<td>{_number(row.get(key))}</td>" for key in figures)
+        cells = "".join(f"<td>{page.number(row.get(key))}</td>" for key in figures)
         entry = {"name": row.get("name", ""), "colour": colours.get(row.get("code"))}
-        rows.append(f"<tr>{_name_cell(entry)}{cells}<td>{_count(row.get('support'))}</td></tr>")
-    head = _header("Class", "F1", "IoU", "User's accuracy", "Producer's accuracy", "Pixels")
+        rows.append(
+            f"<tr>{page.name_cell(entry)}{cells}<td>{page.count(row.get('support'))}</td></tr>"
+        )
+    head = page.header("Class", "F1", "IoU", "User's accuracy", "Producer's accuracy", "Pixels")
     note += (
         "User's accuracy: of what the map shows as the class, the share that is right. "
         "Producer's accuracy: of what is the class, the share that the map shows. Classes "
         "without reference pixels do not enter the means."
     )
-    return f"<h2>Accuracy by class</h2>{_table(head, rows)}<p class='soft'>{_text(note)}</p>"
+    return (
+        f"<h2>Accuracy by class</h2>{page.table(head, rows)}<p class='soft'>{page.text(note)}</p>"
+    )
 
 
 def _matrix(score: dict[str, Any]) -> str:
@@ -188,9 +130,9 @@ def _matrix(score: dict[str, Any]) -> str:
         for count in counts:
             share = count / total if total else 0.0
             style = f"background: rgba(var(--cell), {0.75 * share:.3f})"
-            cells.append(f"<td style='{style}' title='{share:.1%}'>{_count(count)}</td>")
-        rows.append(f"<tr><td>{_text(name)}</td>{''.join(cells)}</tr>")
-    head = "<th></th>" + "".join(f"<th title='{_text(n)}'>{_text(n)}</th>" for n in names)
+            cells.append(f"<td style='{style}' title='{share:.1%}'>{page.count(count)}</td>")
+        rows.append(f"<tr><td>{page.text(name)}</td>{''.join(cells)}</tr>")
+    head = "<th></th>" + "".join(f"<th title='{page.text(n)}'>{page.text(n)}</th>" for n in names)
     return (
         "<h2>Confusion matrix</h2><p class='soft'>Pixels. Rows: reference, columns: map.</p>"
         f"<div class='scroll'><table class='matrix'><tr>{head}</tr>{''.join(rows)}</table></div>"
@@ -287,7 +229,7 @@ def _legend(entries: Sequence[tuple[str, str, str]]) -> str:
 
 
 def _label(x: float, y: float, text: str, anchor: str) -> str:
-    return f"<text x='{x:.1f}' y='{y:.1f}' text-anchor='{anchor}'>{_text(text)}</text>"
+    return f"<text x='{x:.1f}' y='{y:.1f}' text-anchor='{anchor}'>{page.text(text)}</text>"
 
 
 def _matching(match: dict[str, Any]) -> str:
@@ -299,10 +241,10 @@ def _matching(match: dict[str, Any]) -> str:
         (row.get("band", ""), names.get(row.get("model_band", ""), row.get("model_band", "")))
         for row in match.get("table") or []
     ]
-    head = f"<tr>{_header('Band of the image', 'Band of the backbone')}</tr>"
-    cells = "".join(f"<tr><td>{_text(a)}</td><td>{_text(b)}</td></tr>" for a, b in rows)
+    head = f"<tr>{page.header('Band of the image', 'Band of the backbone')}</tr>"
+    cells = "".join(f"<tr><td>{page.text(a)}</td><td>{page.text(b)}</td></tr>" for a, b in rows)
     return (
-        f"<h2>Bands</h2><p class='soft'>{_text(match['summary'])} by the backbone.</p>"
+        f"<h2>Bands</h2><p class='soft'>{page.text(match['summary'])} by the backbone.</p>"
         f"<div class='scroll'><table>{head}{cells}</table></div>"
     )
 
@@ -317,7 +259,7 @@ def _settings(card: dict[str, Any], training: dict[str, Any]) -> str:
         ("Method", _pairs(method)),
         ("Decoder", _pairs(card.get("decoder") or {})),
         ("Bands", bands),
-        ("Pixel size", _metres(card.get("resolution_m"))),
+        ("Pixel size", page.metres(card.get("resolution_m"))),
         ("Chip", f"{card.get('chip', '')} pixels"),
     ]
     details += [
@@ -328,12 +270,7 @@ def _settings(card: dict[str, Any], training: dict[str, Any]) -> str:
     more = training.get("settings")
     if isinstance(more, dict):
         details.append(("Further settings", _pairs(more)))
-    return f"<h2>Settings</h2>{_details(details)}"
-
-
-def _details(pairs: Sequence[tuple[str, Any]]) -> str:
-    rows = "".join(f"<tr><th>{_text(key)}</th><td>{_text(value)}</td></tr>" for key, value in pairs)
-    return f"<table class='details'>{rows}</table>"
+    return f"<h2>Settings</h2>{page.details(details)}"
 
 
 def _pairs(values: dict[str, Any]) -> str:
@@ -342,37 +279,3 @@ def _pairs(values: dict[str, Any]) -> str:
         shown = ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
         texts.append(shown if key == "name" else f"{key.replace('_', ' ')} {shown}")
     return "; ".join(texts)
-
-
-def _name_cell(entry: dict[str, Any]) -> str:
-    colour = str(entry.get("colour") or "")
-    chip = f"<span class='chip' style='background: {colour}'></span>" if is_colour(colour) else ""
-    return f"<td class='name'>{chip}{_text(entry.get('name', ''))}</td>"
-
-
-def _header(*names: str) -> str:
-    return "".join(f"<th>{_text(name)}</th>" for name in names)
-
-
-def _table(head: str, rows: Sequence[str]) -> str:
-    return f"<div class='scroll'><table><tr>{head}</tr>{''.join(rows)}</table></div>"
-
-
-def _text(value: Any) -> str:
-    return escape(str(value), quote=True)
-
-
-def _number(value: Any) -> str:
-    return "–" if not isinstance(value, (int, float)) else f"{value:.3f}"
-
-
-def _percent(value: Any) -> str:
-    return "–" if not isinstance(value, (int, float)) else f"{value:.1%}"
-
-
-def _count(value: Any) -> str:
-    return f"{value:,}".replace(",", "\u202f") if isinstance(value, int) else "–"
-
-
-def _metres(value: Any) -> str:
-    return f"{value:.4g} m" if isinstance(value, (int, float)) and value > 0 else "unknown"

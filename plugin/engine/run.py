@@ -13,6 +13,7 @@ from .errors import Cancelled, OutOfMemoryError, TilthError
 from .events import Reporter
 from .jobs import (
     AddJob,
+    CompareJob,
     DescribeJob,
     EvaluateJob,
     FetchJob,
@@ -44,6 +45,10 @@ class Runner:
             from .planning import plan
 
             return plan(job, reporter)
+        if isinstance(job, CompareJob):
+            from .compare import compare
+
+            return compare(job, reporter)
         if isinstance(job, PredictJob):
             from .predict import Models, predict
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import hashlib
 import json
@@ -15,12 +14,12 @@ import torch
 from numpy.typing import NDArray
 from rasterio.windows import Window
 
-from . import adapter_file, devices
+from . import adapter_file, devices, footprint
 from .adapter_file import Adapter
 from .calibration import temperature_of
 from .data.bands import Band, match
 from .data.burn import rasterise
-from .data.files import atomic_path
+from .data.files import check_output
 from .errors import TilthError
 from .evaluate import scores
 from .events import Reporter
@@ -32,7 +31,14 @@ from .model.methods import adapt
 from .model.methods.method import Method
 from .model.segmenter import Segmenter, build, restore, stored
 from .normalise import Normalisation
-from .prepare import Prepared, backbone_entry, check_weights, matching_entry, prepared
+from .prepare import (
+    Prepared,
+    backbone_entry,
+    check_weights,
+    held_out_entry,
+    matching_entry,
+    prepared,
+)
 from .report import training_report
 from .training import checkpoint, memory
 from .training.aim import Aim, cover
@@ -58,6 +64,7 @@ def train(job: TrainJob, reporter: Reporter) -> dict[str, Any]:
     job = job.settled()
     devices.set_threads(job.threads)
     device = devices.choose(job.device)
+    footprint.start(device)
     for path in (job.out, job.report):
         if path:
             check_output(path)
@@ -100,6 +107,8 @@ def train(job: TrainJob, reporter: Reporter) -> dict[str, Any]:
         "score": card["score"],
         "epochs": loop.progress.epoch,
         "seconds": loop.progress.seconds,
+        "peak_mb": footprint.peak_mb(device),
+        "held_out": held_out_entry(ready),
         "warnings": reporter.warnings,
     }
 
@@ -119,16 +128,6 @@ def _learner(
     if isinstance(segmenter.decoder, ForestDecoder):
         return Growth(segmenter, aim, *fixed)
     return Loop(segmenter, aim, *fixed, _landscape(ready), reporter.warn)
-
-
-def check_output(path: str) -> None:
-    """Raise TilthError where a file can't be written, before any time is spent."""
-    with contextlib.suppress(_Tried), atomic_path(path):
-        raise _Tried
-
-
-class _Tried(Exception):  # noqa: N818  it is no error
-    """Leaves atomic_path before it renames anything."""
 
 
 def _samples(ready: Prepared, reporter: Reporter) -> Samples:

@@ -11,6 +11,7 @@ def result_text(verb: str, result: dict[str, Any]) -> str:
     makers = {
         "train": _train,
         "plan": _plan,
+        "compare": _compare,
         "predict": _predict,
         "evaluate": score_text,
         "inspect": _inspect,
@@ -60,6 +61,31 @@ def _plan(result: dict[str, Any]) -> str:
         for entry in result["classes"]
     ]
     lines += [f"warning: {text}" for text in result["warnings"]]
+    return "\n".join(lines)
+
+
+def _compare(result: dict[str, Any]) -> str:
+    wide = max(len(summary["choice"]) for summary in result["choices"])
+    lines = [
+        f"{'choice':<{wide}} {'macro-F1':>8} {'spread':>7} {'minutes':>7} {'memory MB':>9} "
+        f"{'file MB':>8} {'trained':>11}"
+    ]
+    for entry in result["choices"]:
+        if entry["score"] is None:
+            lines.append(f"{entry['choice']:<{wide}} {entry['error'] or 'no score'}")
+            continue
+        peak = "-" if entry["peak_mb"] is None else f"{entry['peak_mb']:.0f}"
+        mark = "  not told apart from the best" if entry["like_best"] else ""
+        if entry["like_best"] and entry["difference"][0] == 0:
+            mark = "  the best"
+        mark += f"  ({entry['error']})" if entry["error"] else ""
+        lines.append(
+            f"{entry['choice']:<{wide}} {_figure(entry['score']):>8} "
+            f"{_figure(entry['spread']):>7} {entry['minutes']:>7.2f} {peak:>9} "
+            f"{entry['adapter_mb']:>8.2f} {entry['parameters']:>11}{mark}"
+        )
+    if result["report"]:
+        lines.append(f"report: {result['report']}")
     return "\n".join(lines)
 
 

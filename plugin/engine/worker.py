@@ -119,7 +119,10 @@ def main() -> NoReturn:
 
 
 def lower_priority() -> None:
-    """Let QGIS go first. On Windows the plugin starts the worker at a lower priority instead."""
+    """Let QGIS go first; a worker of a worker goes no lower.
+
+    On Windows the plugin starts the worker at a lower priority instead.
+    """
     if hasattr(os, "nice"):
         with contextlib.suppress(OSError):
-            os.nice(NICENESS)
+            os.nice(max(0, NICENESS - os.nice(0)))

@@ -11,7 +11,9 @@ from tilth_engine import jobs
 from tilth_engine.errors import TilthError
 from tilth_engine.jobs import (
     AddJob,
+    Choice,
     ClassStyle,
+    CompareJob,
     DescribeJob,
     EvaluateJob,
     Extent,
@@ -58,6 +60,7 @@ PREDICT = PredictJob("a.tilth", ["a.tif"], "m.tif", extent=Extent(1, 2, 3, 4, "E
         FULL,
         TrainJob(["a.tif"], "a.tilth", label_raster="l.tif"),
         PlanJob(FULL),
+        CompareJob(TRAIN, [Choice("forest", {"method": "forest"}), Choice("b")], 2, "o", "r.csv"),
         PREDICT,
         PredictJob("a.tilth", ["a", "b"], "m.tif", stack=True, mask="m.gpkg"),
         EvaluateJob("m.tif", "r.gpkg", "class", "o.json"),
@@ -79,6 +82,7 @@ def test_every_kind_is_tried_above():
     kinds = {
         "train",
         "plan",
+        "compare",
         "predict",
         "evaluate",
         "inspect",

@@ -41,6 +41,16 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
             _remove(beside)
 
 
+def check_output(path: str) -> None:
+    """Raise TilthError where a file can't be written, before any time is spent."""
+    with contextlib.suppress(_Tried), atomic_path(path):
+        raise _Tried
+
+
+class _Tried(Exception):  # noqa: N818  it is no error
+    """Leaves atomic_path before it renames anything."""
+
+
 @contextlib.contextmanager
 def file_faults(path: str | Path) -> Iterator[None]:
     """Turn the OSErrors of the block that a person can mend into TilthErrors about ``path``."""

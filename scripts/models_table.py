@@ -63,11 +63,12 @@ makes as many parameters as two adapters of q and v alone. Convolutional network
 
 ORACLE = """## Equal to the originals
 
-The same random weights, under the names of the published file, in an independent implementation
-(the peer) and in Tilth: the largest difference of any feature, as a share of the largest feature,
-in float32. It must be at most 1e-4; it is 0 where both come down to the same operations of PyTorch.
-torchgeo builds its ViT and its ResNet with timm, as Tilth does; torchvision and transformers share
-no code with timm. The scripts are in benchmarks/oracle, "bands" is how many the image has. The
+The same weights (random ones under the names of the published file; for Galileo nano and Presto the
+published ones) in an independent implementation, the peer, and in Tilth: the largest difference of
+any feature, as a share of the largest feature, in float32. It must be at most 1e-4; it is 0 where
+both come down to the same operations of PyTorch. torchgeo builds its ViT and its ResNet with timm,
+as Tilth does; torchvision and transformers share no code with timm, which is why they are peers
+too. The scripts are in benchmarks/oracle, "bands" is how many the image has. The
 tests check small golden tensors that the same scripts made.
 """
 

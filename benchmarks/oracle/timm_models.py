@@ -2,9 +2,10 @@
 
     python benchmarks/oracle/timm_models.py --peer PYTHON_OF_THE_PEER [--only MODEL ...] [--golden]
 
-torchgeo publishes SSL4EO-S12 and DeCUR, and builds them with timm too; so DeCUR is also compared
-with torchvision's ResNet-50, and DINOv3 with the implementation in transformers, which share no
-code with timm. The peer always has all the bands: those that a case leaves out are zeros to it.
+torchgeo publishes SSL4EO-S12 and DeCUR, and builds them with timm too; so they are also compared
+with the ViT in transformers (at the native size: it interpolates positions in another way) and
+torchvision's ResNet-50, and DINOv3 with the one in transformers, which share no code with timm. The
+peer always has all the bands: those that a case leaves out are zeros to it.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from torch import Tensor, nn
 
 MODELS = {
     "ssl4eo-s12-vit-s": "ssl4eo-s12-vit-s",
+    "ssl4eo-s12-vit-s-transformers": "ssl4eo-s12-vit-s",
     "decur-resnet50": "decur-resnet50",
     "decur-resnet50-torchvision": "decur-resnet50",
     "dinov3-sat-large": "dinov3-sat-large",
@@ -48,6 +50,8 @@ def peer(name: str) -> Answer:
         return _vit(tiny=name in GOLDEN)
     if name in ("dinov3-sat-large", "timm-dinov3"):
         return _dinov3(tiny=name in GOLDEN)
+    if name == "ssl4eo-s12-vit-s-transformers":
+        return _transformers_vit()
     if name == "decur-resnet50-torchvision":
         return _torchvision_resnet()
     return _resnet(tiny=name in GOLDEN)
@@ -104,6 +108,32 @@ def _vit(tiny: bool) -> Answer:
         cases,
         _tiny_card(options, TINY_VIT, 8, 32) if tiny else {},
     )
+
+
+def _transformers_vit() -> Answer:
+    from transformers import ViTConfig, ViTModel
+
+    config = ViTConfig(
+        hidden_size=384,
+        num_hidden_layers=12,
+        num_attention_heads=6,
+        intermediate_size=1536,
+        num_channels=13,
+        layer_norm_eps=1e-6,
+    )
+    network = randomise(ViTModel(config, add_pooling_layer=False)).eval()
+
+    def maps(image: Tensor, depths: Sequence[int]) -> Maps:
+        output = network(image, output_hidden_states=True)
+        found = {}
+        for number in depths:
+            tokens = output.last_hidden_state if number == 12 else output.hidden_states[number]
+            found[number] = tokens[:, 1:].transpose(1, 2).unflatten(2, (14, 14))
+        return found
+
+    cases = _cases(maps, 13, [1, 2, 3, 7, 11, 12], 224, (160, 272), [3, 6, 12])
+    native = (case for case in cases if case[0].size == (224, 224))
+    return Answer(_in_timms_names(network.state_dict()), version("transformers"), native)
 
 
 def _resnet(tiny: bool) -> Answer:
@@ -205,11 +235,15 @@ def _dinov3(tiny: bool) -> Answer:
     )
 
 
-_DINOV3_NAMES = (
+_NAMES = (
     (r"^embeddings\.cls_token$", "cls_token"),
     (r"^embeddings\.register_tokens$", "reg_token"),
-    (r"^embeddings\.patch_embeddings\.", "patch_embed.proj."),
-    (r"^(?:model\.)?layer\.(\d+)\.", r"blocks.\1."),
+    (r"^embeddings\.position_embeddings$", "pos_embed"),
+    (r"^embeddings\.patch_embeddings\.(?:projection\.)?", "patch_embed.proj."),
+    (r"^(?:model\.)?layers?\.(\d+)\.", r"blocks.\1."),
+    (r"\.layernorm_before\.", ".norm1."),
+    (r"\.layernorm_after\.", ".norm2."),
+    (r"^layernorm\.", "norm."),
     (r"\.attention\.o_proj\.", ".attn.proj."),
     (r"\.layer_scale(\d)\.lambda1$", r".gamma_\1"),
     (r"\.mlp\.up_proj\.", ".mlp.fc1."),
@@ -226,7 +260,7 @@ def _in_timms_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         if "attention.q_proj" in name:
             parts = [state[name.replace("q_proj", f"{part}_proj")] for part in "qkv"]
             tensor, name = torch.cat(parts), name.replace(".attention.q_proj.", ".attn.qkv.")
-        for pattern, ours in _DINOV3_NAMES:
+        for pattern, ours in _NAMES:
             name = re.sub(pattern, ours, name)
         found[name] = tensor
     return found

@@ -16,6 +16,8 @@ from tilth_engine.backbones import catalogue, presto
 from tilth_engine.backbones.dated import month_codes
 from tilth_engine.backbones.inputs import Inputs
 from tilth_engine.backbones.presto import PrestoBackbone, step_codes
+from tilth_engine.model.methods.method import Method
+from tilth_engine.model.segmenter import DecoderSettings, build
 
 GOLDEN = Path(__file__).parent / "golden"
 CARD = catalogue.card_of("presto")
@@ -129,6 +131,18 @@ def test_gradients_are_the_same_though_values_are_computed_again():
     backbone._series(pixels, (2,)).square().mean().backward()
     assert float(found.abs().max()) > 0
     torch.testing.assert_close(found, weight.grad)
+
+
+def test_lora_and_the_linear_decoder_learn_at_every_pixel():
+    inputs = Inputs((None,) * 4, (4, 8) * 2, (0, 0, 1, 1), ("2023-04-01", "2023-08-01"))
+    settings = DecoderSettings("linear", image_branch=False)
+    segmenter, _ = build("presto", Method("lora", 2, 2), settings, inputs, 3, random_backbone=True)
+    logits = segmenter(picture(4, 4, 8))
+    assert logits.shape == (2, 3, 4, 8)
+    logits.square().sum().backward()
+    trained = [name for name, p in segmenter.named_parameters() if p.grad is not None]
+    for layer in CARD.lora_targets:
+        assert sum(f"{layer}.lora_B" in name for name in trained) == 2
 
 
 def test_dates_months_and_place_are_used():

@@ -9,7 +9,9 @@ import time
 from collections import namedtuple
 
 import pytest
+import timm
 import torch
+from safetensors.torch import save
 from tilth_engine import cli, weights
 from tilth_engine.backbones import catalogue, fetch, store
 from tilth_engine.backbones.inputs import Inputs
@@ -278,6 +280,19 @@ def test_models_of_timm_are_described_when_they_are_named(hub):
     assert card["id"].startswith("timm:test_vit.")
     assert card["needed"] and not card["present"]
     assert "no model 'no_such'" in found["unknown"]["timm:no_such"]
+
+
+def test_a_model_of_timm_is_fetched_from_timms_own_repository(hub):
+    card = catalogue.card_of("timm:test_vit")
+    network = timm.create_model("test_vit", pretrained=False)
+    hub.publish(card.repository, card.file, save(network.state_dict()))
+    result, _ = run("timm:test_vit")
+    assert card.repository.startswith("timm/")
+    assert result["backbone"] == card.id
+    backbone = catalogue.build("timm:test_vit", Inputs.all_of(card))
+    assert torch.equal(
+        backbone.network.blocks[0].attn.qkv.weight, network.blocks[0].attn.qkv.weight
+    )
 
 
 def test_two_at_once_do_not_write_one_file(hub):

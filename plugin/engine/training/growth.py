@@ -44,7 +44,8 @@ class Growth(Scorer):
         """Fit the forest and put it into the segmenter; see `Loop.run`."""
         started = time.monotonic()
         decoder = self.segmenter.decoder
-        assert isinstance(decoder, ForestDecoder)
+        if not isinstance(decoder, ForestDecoder):
+            raise TypeError("only a forest grows")
         places, classes = self.aim.places(MOST)
         step(0.0)
         values = neighbours(self.aim.samples, places) if decoder.neighbourhood else None

@@ -43,6 +43,9 @@ class TimmBackbone(Backbone):
         stages = _stages(self.network)
         if not stages:
             raise ValueError("timm doesn't say where its feature maps are")
+        layers = dict(self.network.named_modules())
+        if not all(str(stage["module"]) in layers for stage in stages):
+            raise ValueError("its feature maps are not those of whole layers")
         strides = [int(stage["reduction"]) for stage in stages]
         self.plain = len(set(strides)) == 1
         taken = [i for i, stride in enumerate(strides) if self.plain or stride >= FINEST]

@@ -245,6 +245,7 @@ def test_licences_that_bind_are_told_from_those_that_do_not():
         ("hf-hub:someone/resnet50", "no model 'hf-hub:someone"),
         ("/etc/resnet50", "no model"),
         ("beit_base_patch16_224", "any size"),
+        ("twins_svt_small", "whole layers"),
     ],
 )
 def test_names_that_will_not_do_are_refused_with_those_that_may(name, message):

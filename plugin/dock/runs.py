@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional, Sequence
 
 from qgis.core import QgsCoordinateReferenceSystem, QgsFeedback, QgsRectangle
+from qgis.PyQt.QtCore import pyqtSignal
 
+from ..engine.compare_job import CompareJob
 from ..engine.errors import TilthError
 from ..engine.jobs import Extent, PlanJob, PredictJob, TrainJob
 from ..environment.paths import home
@@ -84,6 +86,35 @@ class TrainTask(LabelTask):
         return result
 
 
+class CompareTask(LabelTask):
+    """A comparison, in a folder that keeps its report and what it can go on from."""
+
+    compared = pyqtSignal(object)
+    """How the choices stand after a training, as a list of dictionaries."""
+
+    def __init__(
+        self,
+        pool: WorkerPool,
+        job: CompareJob,
+        steps: Sequence[Step],
+        folder: Path,
+        names: Dict[str, str],
+    ) -> None:
+        super().__init__("Comparing choices", pool, job, steps, folder)
+        self.folder = folder
+        self.names = names
+
+    def work(self) -> object:
+        """In the thread."""
+        _remove_old(self.folder.parent, self.folder)
+        return super().work()
+
+    def _hear(self, event: Dict[str, Any]) -> None:
+        if event["event"] == "row":
+            self.compared.emit(event.get("choices") or [])
+        super()._hear(event)
+
+
 def training(pool: WorkerPool, choice: LabelChoice, options: TrainJob) -> TrainTask:
     """In the main thread: the task that trains on what is chosen. Raises TilthError."""
     folder = home() / "runs" / f"{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:6]}"
@@ -96,6 +127,20 @@ def resumed(pool: WorkerPool, task: TrainTask) -> TrainTask:
     """The task that goes on where ``task`` died; its labels are written already."""
     job = dataclasses.replace(task.job, resume=True)
     return TrainTask(pool, job, (), task.folder, task.names)
+
+
+def comparing(pool: WorkerPool, choice: LabelChoice, job: CompareJob) -> CompareTask:
+    """In the main thread: the task that compares on what is chosen. Raises TilthError."""
+    folder = home() / "comparisons" / f"{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:6]}"
+    job = dataclasses.replace(job, report=str(folder / "comparison.html"))
+    names: Dict[str, str] = {}
+    steps = [Step(step.message, _on_inner(step.act)) for step in _steps(choice, job.train, names)]
+    return CompareTask(pool, job, steps, folder, names)
+
+
+def compared_further(pool: WorkerPool, task: CompareTask) -> CompareTask:
+    """The task that goes on where ``task`` ended; its labels are written already."""
+    return CompareTask(pool, task.job, (), task.folder, task.names)
 
 
 def planning(pool: WorkerPool, choice: LabelChoice, options: TrainJob) -> JobTask:
@@ -196,7 +241,7 @@ def _image_step(snapshot: imagery.ImageSnapshot) -> Step:
 
 
 def _on_inner(act: Callable[..., Any]) -> Callable[..., Any]:
-    """A plan's steps complete the training that it is about."""
+    """Steps of a plan or a comparison complete the training that it is about."""
     return lambda job, folder, feedback: act(job.train, folder, feedback)
 
 

@@ -61,6 +61,10 @@ class TrainOptions(QObject):
             checkpointing=page.checkpointingCheck.isChecked(),
         )
 
+    def choose_method(self, method: str) -> None:
+        """Select a method or baseline."""
+        _select(self._page.methodCombo, method)
+
     def name(self) -> str:
         """What the adapter is called."""
         return self._page.nameEdit.text().strip() or self.tr("My adapter")

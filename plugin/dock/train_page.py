@@ -13,6 +13,7 @@ from ..engine.jobs import TrainJob
 from . import icons, runs, wording
 from .band_match import BandMatch
 from .chart import LearningChart
+from .compare_dialog import CompareDialog
 from .labels_page import LabelsPage
 from .notice import Notice, tint
 from .opening import open_file
@@ -49,6 +50,7 @@ class TrainPage(QWidget):
         self.bandsHolder.addWidget(self.bands)
         self.options = TrainOptions(self, session)
         self.bar = RunBar(self)
+        self.comparison = CompareDialog(session, self._job, labels_page.choice, self)
         self.planner = Planner(session, self._plan_task, self)
         self._set_looks()
         self._connect()
@@ -103,6 +105,9 @@ class TrainPage(QWidget):
     def _connect(self) -> None:
         self.session.engine.installed.connect(self.notice.clear)
         self.runButton.clicked.connect(self.train)
+        self.compareButton.clicked.connect(self._compare)
+        self.comparison.wanted.connect(self.options.choose_method)
+        self.bar.ended.connect(lambda: self.compareButton.setVisible(True))
         self.mapNowButton.clicked.connect(lambda: self.map_wanted.emit(self.result["adapter"]))
         self.cardButton.clicked.connect(lambda: self.card_wanted.emit(self.result["adapter"]))
         self.reportButton.clicked.connect(lambda: open_file(self.result["report"]))
@@ -114,6 +119,10 @@ class TrainPage(QWidget):
         self.planner.refused.connect(self._refused)
         self.planner.incomplete.connect(self._show_plan)
         self.planner.looking.connect(lambda: self._show_plan(self.tr("Looking at the labels…")))
+
+    def _compare(self) -> None:
+        card = self.options.backbone.card()
+        self.comparison.open_for(str(card.get("title") or self.options.backbone.current))
 
     def _described(self) -> None:
         self.options.show_description()
@@ -159,6 +168,7 @@ class TrainPage(QWidget):
         self.bands.hide()
         self.learningGroup.show()
         self.bar.follow(task)
+        self.compareButton.hide()
         task.measured.connect(self._measured)
         task.noticed.connect(self._noticed)
         task.succeeded.connect(self._succeeded)

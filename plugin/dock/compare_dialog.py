@@ -1,0 +1,178 @@
+"""The window that compares: what to try on the left, what came of it on the right."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, Callable, Dict, List, Optional
+
+from qgis.core import Qgis
+from qgis.PyQt.QtCore import pyqtSignal
+from qgis.PyQt.QtWidgets import QDialog, QPushButton, QWidget
+
+from ..engine.compare_job import CompareJob
+from ..engine.errors import TilthError
+from ..engine.jobs import TrainJob
+from . import compare_table, icons, runs, settings
+from .choices import LabelChoice
+from .compare_choices import ChoiceList
+from .notice import Notice
+from .opening import open_file
+from .run_bar import RunBar, time_text
+from .session import Session
+from .ui_file import load, make_quiet
+
+# A forest is done in less, on any scene.
+_FOREST_MINUTES = 0.3
+# After these a comparison can go on with what it has.
+_CAN_GO_ON = (*runs.CAN_RESUME, "cancelled")
+
+
+class CompareDialog(QDialog):
+    """Trains what is ticked with what the other pages say. ``job`` and ``labels`` ask them."""
+
+    wanted = pyqtSignal(str)
+    """The method that the user wants to train with."""
+
+    def __init__(
+        self,
+        session: Session,
+        job: Callable[[], TrainJob],
+        labels: Callable[[], LabelChoice],
+        parent: Optional[QWidget] = None,
+    ) -> None:
+        super().__init__(parent)
+        load("compare", self)
+        self._session, self._job, self._labels = session, job, labels
+        self.outcome: Dict[str, Any] = {}
+        self.task: Optional[runs.CompareTask] = None
+        self._warnings: List[str] = []
+        self.choices = ChoiceList(self.choiceList)
+        self.notice = Notice(self)
+        self.noticeHolder.addWidget(self.notice)
+        self.bar = RunBar(self)
+        compare_table.set_up(self.table)
+        self._set_looks()
+        self._connect()
+        self._show_total()
+        self._show_buttons()
+
+    def open_for(self, backbone: str) -> None:
+        """Show the window; methods are tried on this backbone."""
+        self.choices.name_backbone(backbone)
+        self.show()
+        self.raise_()
+        self.activateWindow()
+
+    def start(self) -> None:
+        """Compare; or say what is missing."""
+        self.notice.clear()
+        if not self._session.engine_ready(self.notice):
+            return
+        try:
+            if not self.choices.ticked():
+                raise TilthError(self.tr("Nothing is ticked: tick what to compare."))
+            task = runs.comparing(self._session.pool, self._labels(), self._compare_job())
+        except TilthError as error:
+            self.notice.show_text(str(error), Qgis.MessageLevel.Warning)
+            return
+        self.choices.keep()
+        settings.keep("compare/seeds", self.seedsSpin.value())
+        settings.keep("compare/minutes", self.minutesSpin.value())
+        self.table.setRowCount(0)
+        self._run(task)
+
+    def go_on(self) -> None:
+        """Train what the comparison that ended early has not got to."""
+        if self.task is not None and not self.bar.busy:
+            self._run(runs.compared_further(self._session.pool, self.task))
+
+    def _compare_job(self) -> CompareJob:
+        train = dataclasses.replace(self._job(), minutes=self.minutesSpin.value(), epochs=None)
+        return CompareJob(train, self.choices.choices(), self.seedsSpin.value())
+
+    def _set_looks(self) -> None:
+        make_quiet(self.introLabel, self.totalLabel)
+        self.runButton.setIcon(icons.theme("mActionStart.svg"))
+        self.cancelButton.setIcon(icons.theme("mTaskCancel.svg"))
+        self.reportButton.setIcon(icons.theme("mIconInfo.svg"))
+        self.splitter.setSizes([300, 580])
+        # Else Enter in a field would start, or close.
+        for button in self.findChildren(QPushButton):
+            button.setAutoDefault(False)
+        self.seedsSpin.setValue(int(settings.number("compare/seeds", 3)))
+        self.minutesSpin.setValue(settings.number("compare/minutes", 1.0))
+
+    def _connect(self) -> None:
+        self.runButton.clicked.connect(self.start)
+        self.closeButton.clicked.connect(self.close)
+        self.useButton.clicked.connect(self._use)
+        self.reportButton.clicked.connect(lambda: open_file(self._report()))
+        self.choices.changed.connect(self._show_total)
+        self.seedsSpin.valueChanged.connect(self._show_total)
+        self.minutesSpin.valueChanged.connect(self._show_total)
+        self.table.itemSelectionChanged.connect(self._show_buttons)
+        self.table.itemDoubleClicked.connect(lambda _item: self._use())
+        self.bar.ended.connect(self._show_buttons)
+
+    def _show_total(self, *_: object) -> None:
+        names, seeds = self.choices.ticked(), self.seedsSpin.value()
+        forests = sum(name.startswith("forest") for name in names)
+        each = self.minutesSpin.value()
+        minutes = seeds * ((len(names) - forests) * each + forests * min(each, _FOREST_MINUTES))
+        self.totalLabel.setText(
+            self.tr("{} trainings, about {} in all").format(
+                len(names) * seeds, time_text(60 * minutes)
+            )
+            if names
+            else self.tr("Nothing is ticked.")
+        )
+
+    def _show_buttons(self) -> None:
+        self.useButton.setEnabled(bool(compare_table.selected(self.table)))
+        self.reportButton.setEnabled(self.table.rowCount() > 0)
+        for widget in (self.choiceList, self.seedsSpin, self.minutesSpin):
+            widget.setEnabled(not self.bar.busy)
+
+    def _run(self, task: runs.CompareTask) -> None:
+        self.task, self._warnings = task, []
+        self.bar.follow(task)
+        task.compared.connect(self._compared)
+        task.noticed.connect(self._noticed)
+        task.succeeded.connect(self._succeeded)
+        task.failed.connect(self._failed)
+        self._show_buttons()
+        self._session.start(task)
+
+    def _compared(self, choices: Any) -> None:
+        compare_table.show(self.table, choices)
+        self._show_buttons()
+
+    def _noticed(self, level: str, message: str) -> None:
+        if level == "warning" and message not in self._warnings:
+            self._warnings.append(message)
+            self.notice.show_text("\n".join(self._warnings), Qgis.MessageLevel.Warning)
+
+    def _succeeded(self, result: Any) -> None:
+        self.outcome = dict(result)
+        self._compared(self.outcome.get("choices") or [])
+        self._session.tell(self.tr("The comparison is done."), Qgis.MessageLevel.Success)
+
+    def _failed(self, kind: str, message: str, log: str) -> None:
+        if kind in _CAN_GO_ON and self.table.rowCount():
+            words = self.tr("Cancelled.") if kind == "cancelled" else message
+            words += " " + self.tr("What is in the table is kept.")
+            level = Qgis.MessageLevel.Info if kind == "cancelled" else Qgis.MessageLevel.Critical
+            self.notice.show_text(words, level, self.tr("Go on"), self.go_on)
+        elif kind == "cancelled":
+            self.notice.show_text(self.tr("Cancelled."), Qgis.MessageLevel.Info)
+        else:
+            self._session.complain(self.notice, kind, message, log)
+
+    def _use(self) -> None:
+        name = compare_table.selected(self.table)
+        if name:
+            self.wanted.emit(name)
+            self.close()
+
+    def _report(self) -> str:
+        return self.task.job.report if self.task is not None else ""

@@ -95,7 +95,7 @@ class CompareDialog(QDialog):
         self.runButton.setIcon(icons.theme("mActionStart.svg"))
         self.cancelButton.setIcon(icons.theme("mTaskCancel.svg"))
         self.reportButton.setIcon(icons.theme("mIconInfo.svg"))
-        self.splitter.setSizes([300, 580])
+        self.splitter.setSizes([300, 680])
         # Else Enter in a field would start, or close.
         for button in self.findChildren(QPushButton):
             button.setAutoDefault(False)

@@ -31,9 +31,12 @@ def set_up(table: QTableWidget) -> None:
         item.setToolTip(tip)
         table.setHorizontalHeaderItem(column, item)
     table.verticalHeader().hide()
-    mode = QHeaderView.ResizeMode
-    table.horizontalHeader().setSectionResizeMode(mode.ResizeToContents)
-    table.horizontalHeader().setStretchLastSection(True)
+    # Names and verdicts share what the figures leave, and break where they have to.
+    header, mode = table.horizontalHeader(), QHeaderView.ResizeMode
+    for column in range(len(heads)):
+        wide = column in (0, len(heads) - 1)
+        header.setSectionResizeMode(column, mode.Stretch if wide else mode.ResizeToContents)
+    table.verticalHeader().setSectionResizeMode(mode.ResizeToContents)
 
 
 def show(table: QTableWidget, choices: List[Dict[str, Any]]) -> None:

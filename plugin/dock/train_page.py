@@ -121,8 +121,7 @@ class TrainPage(QWidget):
         self.planner.looking.connect(lambda: self._show_plan(self.tr("Looking at the labels…")))
 
     def _compare(self) -> None:
-        card = self.options.backbone.card()
-        self.comparison.open_for(str(card.get("title") or self.options.backbone.current))
+        self.comparison.open_for(self.backboneCombo.currentText())
 
     def _described(self) -> None:
         self.options.show_description()

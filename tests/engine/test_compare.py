@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import csv
 import dataclasses
-import json
-import os
 import sys
 from pathlib import Path
 
@@ -135,24 +133,33 @@ def test_a_second_call_trains_only_what_is_missing(done, tmp_path, monkeypatch):
     ]  # fmt: skip
 
     # Where the labels are others, nothing of it counts.
-    os.utime(job.train.labels, (1, 1))
+    labels = tmp_path / "labels.gpkg"
+    labels.write_bytes(Path(job.train.labels).read_bytes())
+    other = dataclasses.replace(job.train, labels=str(labels))
     with pytest.raises(TypeError):
-        compare.compare(again, Reporter(lambda event: None))
+        compare.compare(dataclasses.replace(again, train=other), Reporter(lambda event: None))
 
 
-def test_cancelled_it_keeps_what_had_finished(tmp_path):
-    endless = Choice("endless", {"method": "alone", "batch": 2})
+def test_cancelled_it_keeps_what_had_finished(done, tmp_path):
+    job, _, _ = done
     report = tmp_path / "c.json"
-    train = train_job(tmp_path, epochs=100_000)
-    job = CompareJob(train, [FOREST, endless], 1, str(tmp_path / "kept"), str(report))
+    lines = Path(job.report).with_suffix(".rows.jsonl").read_text(encoding="utf-8")
+    report.with_suffix(".rows.jsonl").write_text(lines, encoding="utf-8")
+    unwanted = Choice("not wanted", {"method": "alone", "batch": 2})
+    job = dataclasses.replace(job, choices=[FOREST, unwanted], seeds=1, report=str(report))
+    told = []
+
+    def stop(event):
+        told.append(event)
+        return event["event"] == "progress" and "not wanted" in event["message"]
 
     with pytest.raises(Cancelled):
-        run(job, lambda e: e["event"] == "progress" and "endless" in e["message"])
+        run(job, stop)
 
-    kept = json.loads(report.read_text())
-    assert [row["choice"] for row in kept["rows"]] == ["forest"]
-    assert len(report.with_suffix(".rows.jsonl").read_text().splitlines()) == 1
-    assert [path.name for path in (tmp_path / "kept").iterdir()] == ["forest.tilth"]
+    assert [event["row"]["choice"] for event in of_kind(told, "row")] == ["forest"]
+    assert report.with_suffix(".rows.jsonl").read_text(encoding="utf-8") == lines
+    # What the run had written so far is gone.
+    assert sorted(p.name for p in Path(job.out).iterdir()) == ["alone.tilth", "forest.tilth"]
 
 
 def test_a_choice_that_the_system_kills_is_a_row(tmp_path, monkeypatch):

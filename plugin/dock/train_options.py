@@ -11,6 +11,7 @@ from qgis.PyQt.QtCore import QObject, Qt, pyqtSignal
 from qgis.PyQt.QtWidgets import QComboBox
 
 from ..engine.jobs import TrainJob
+from ..engine.method_list import BASELINES
 from ..environment.paths import home
 from . import method_choice, settings
 from .backbone_choice import BackboneChoice
@@ -39,8 +40,9 @@ class TrainOptions(QObject):
 
     def job(self) -> TrainJob:
         """The options as a job that has neither images nor labels yet. Raises TilthError."""
-        self.backbone.check()
         page = self._page
+        if page.methodCombo.currentData() not in BASELINES:
+            self.backbone.check()
         out = self.out_file()
         by_minutes = page.minutesRadio.isChecked()
         return TrainJob(

@@ -170,6 +170,16 @@ def test_what_is_not_here_can_not_be_trained(page: Any, choice: Any) -> None:
         choice.check()
 
 
+def test_a_baseline_needs_no_weights(page: Any, choice: Any) -> None:
+    choice.choose("presto")
+    before = "lora"
+    page.options.choose_method("forest")
+    try:
+        assert page.options.job().settled().backbone == "none"
+    finally:
+        page.options.choose_method(before)
+
+
 @pytest.mark.parametrize("width", [170, 230, 420])
 def test_it_fits_a_narrow_dock(qgis_app: Any, width: int) -> None:
     holder = QScrollArea()

@@ -69,6 +69,9 @@ def main(arguments: List[str]) -> int:
         print(f"{name:8} {result[name]}  ({size / 1e6:.2f} MB)")
     classes = ", ".join(_name(entry) for entry in result.get("classes", []))
     print(f"classes  {classes}")
+    score = (result.get("score") or {}).get("macro_f1")
+    if score is not None:
+        print(f"score    macro-F1 {score:.2f} on the held-out polygons")
     print(f"time     {time.monotonic() - started:.0f} s, of it in Tilth {result.get('seconds')} s")
     return 0
 

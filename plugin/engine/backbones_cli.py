@@ -19,7 +19,8 @@ def add_parser(verbs: Any, common: Callable[[argparse.ArgumentParser], None]) ->
     )
     parser.add_argument("action", nargs="?", default="list", choices=ACTIONS)
     parser.add_argument("id", nargs="?", default="", metavar="ID")
-    parser.add_argument("--file", default="", help="the file of weights to add")
+    parser.add_argument("path", nargs="?", default="", metavar="FILE", help="of weights to add")
+    parser.add_argument("--file", default="", help="the same as FILE")
     parser.add_argument(
         "--accept-licence", action="store_true", help="accept a licence that binds, to fetch"
     )
@@ -29,6 +30,7 @@ def add_parser(verbs: Any, common: Callable[[argparse.ArgumentParser], None]) ->
 
 def _job(options: argparse.Namespace) -> Any:
     action, backbone = options.action, options.id
+    options.file = options.file or options.path
     if action == "list":
         return jobs.DescribeJob()
     if not backbone:

@@ -108,7 +108,9 @@ class _Text:
 
     def _metrics(self, event: dict[str, Any]) -> None:
         values = event["values"]
-        parts = [f"epoch {event['epoch']}", f"loss {values['train_loss']:.3f}"]
+        parts = [f"epoch {event['epoch']}"]
+        if values.get("train_loss") is not None:  # a forest has none
+            parts.append(f"loss {values['train_loss']:.3f}")
         if values.get("validation_score") is not None:
             parts.append(f"held-out loss {values['validation_loss']:.3f}")
             parts.append(f"macro-F1 {values['validation_score']:.3f}")

@@ -121,7 +121,7 @@ def _text(
     pixels = sum(entry.pixels for entry in ready.labels.classes)
     title = backbone_entry(job)["title"]
     held = len(set(ready.split.validation_ids))
-    kept = f"{held} of them held out to score" if held else "none held out: no score"
+    kept = f"{held} polygons held out to score" if held else "none held out: no score"
     what = f"{_trained(job.method, counts[0])} on {title} ({_parameters(counts)})"
     if job.backbone == NO_BACKBONE:
         what = f"a decoder and no backbone ({_parameters(counts)})"

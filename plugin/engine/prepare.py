@@ -39,6 +39,8 @@ from .training.scoring import Settings
 # Where the user sets neither epochs nor minutes.
 DEFAULT_MINUTES = {"cpu": 3.0, "cuda": 2.0, "mps": 2.0}
 CHIPS = (64, 96, 128)
+# Pixels this many times finer or coarser than those of the pre-training are another world.
+FAR = 4.0
 
 
 @dataclass
@@ -97,6 +99,7 @@ def prepared(job: TrainJob, device: torch.device, reporter: Reporter) -> Iterato
             notes.append(note)
         own = not normalisations[0].by_card
         warnings = [line for image in images for line in image.warnings] + labels.warnings
+        warnings += _far_from(card, images[0])
         yield Prepared(
             images,
             labels,
@@ -110,6 +113,19 @@ def prepared(job: TrainJob, device: torch.device, reporter: Reporter) -> Iterato
             notes,
             list(dict.fromkeys(warnings)),
         )
+
+
+def _far_from(card: Card | None, image: Image) -> list[str]:
+    """A warning where the image's pixels are of another order than the backbone was trained on."""
+    if card is None or not image.resolution_m > 0:
+        return []
+    low, high = card.ground_resolution_m
+    if low / FAR <= image.resolution_m <= high * FAR:
+        return []
+    return [
+        f"{image.name} has pixels of {image.resolution_m:.2g} m; {card.title} was trained on "
+        f"{low:g} to {high:g} m and may know nothing of such images: compare it with no backbone"
+    ]
 
 
 def _inputs(

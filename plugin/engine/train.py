@@ -52,6 +52,8 @@ Learner = Loop | Growth
 # Held-out chips that are looked at after each epoch; the final score is over all of them.
 EPOCH_CHIPS = 32
 MARGIN = 8
+# Epochs below which a training that ended by time has learnt too little.
+FEW = 3
 # Pixels from all over the images whose spectra training looks at.
 LANDSCAPE = 20_000
 
@@ -91,6 +93,11 @@ def train(job: TrainJob, reporter: Reporter) -> dict[str, Any]:
             if not isinstance(error, (KeyboardInterrupt, SystemExit)) and not ran_out(error):
                 checkpoint.remove(folder)
             raise
+        if isinstance(loop, Loop) and ready.settings.epochs is None and loop.progress.epoch < FEW:
+            reporter.warn(
+                f"only {loop.progress.epoch} rounds of training fitted into the time: give it "
+                "more minutes, or choose a smaller backbone"
+            )
         reporter.progress(0.97, "Scoring the held-out polygons" if held_out else "Writing")
         loop.held_out = held_out
         adapter = _as_stored(job, ready, loop, method)

@@ -35,7 +35,8 @@ def score_text(score: dict[str, Any]) -> str:
 
 
 def _train(result: dict[str, Any]) -> str:
-    lines = [f"{result['adapter']}: trained {result['epochs']} epochs in {result['seconds']:.0f} s"]
+    epochs = "1 epoch" if result["epochs"] == 1 else f"{result['epochs']} epochs"
+    lines = [f"{result['adapter']}: trained {epochs} in {result['seconds']:.0f} s"]
     if result["score"]:
         lines += ["on the held-out polygons:", score_text(result["score"])]
     else:

@@ -86,6 +86,13 @@ def test_the_main_job(tilth, tmp_path):
     assert "classes 1 water, 2 wood" in out
 
 
+def test_a_forest_is_told_as_it_is(tilth, tmp_path):
+    job = train_job(tmp_path)
+    status, _, err = tilth(*arguments_of(job, "--method", "forest"))
+    assert status == 0 and Path(job.out).is_file()
+    assert "epoch 1" in err and "loss" not in err.split("held-out")[0]
+
+
 def test_json_lines_and_nothing_else(tilth, tmp_path):
     job = train_job(tmp_path)
 

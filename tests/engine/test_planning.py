@@ -25,7 +25,7 @@ def test_a_plan(tmp_path):
     result = planned(tmp_path)
 
     assert "a LoRA adapter" in result["text"]
-    assert "2 classes, 8 polygons (1152 pixels; 2 of them held out" in result["text"]
+    assert "2 classes, 8 polygons (1152 pixels; 2 polygons held out" in result["text"]
     assert [entry["name"] for entry in result["classes"]] == ["water", "wood"]
     assert result["device"]["id"] == "cpu"
     assert result["image"]["width"] == 96

@@ -22,6 +22,8 @@ if (ROOT / ".venv" / "bin" / "python").exists():
 from qgis.core import QgsApplication, QgsProject  # noqa: E402
 
 _status = [0]
+# Widgets that Python collects after their application is gone crash: it lives to the end.
+_applications = []
 
 
 @pytest.hookimpl(trylast=True)
@@ -30,7 +32,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     _status[0] = int(exitstatus)
 
 
-@pytest.hookimpl(trylast=True)
+@pytest.hookimpl(tryfirst=True)
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Leave with the run's own status, once everything is reported. QGIS's and Qt's objects that
     Python still holds are destroyed in no particular order at the interpreter's end, which now and
@@ -46,6 +48,7 @@ def qgis_app() -> Iterator[QgsApplication]:
     """The application, with widgets, providers and the task manager's threads."""
     app = QgsApplication([], True)
     app.initQgis()
+    _applications.append(app)
     yield app
     app.taskManager().cancelAll()
     QgsProject.instance().clear()

@@ -6,6 +6,7 @@ model of one is a card in the folder `cards`.
 
 from __future__ import annotations
 
+import difflib
 import json
 from pathlib import Path
 
@@ -52,8 +53,11 @@ def card_of(backbone_id: str) -> Card:
         return timm_cards.card_of(backbone_id)
     known = cards()
     if backbone_id not in known:
+        near = [name for name in known if backbone_id and name.startswith(backbone_id[:6])]
+        near = near or difflib.get_close_matches(backbone_id, known, 4, 0.5) or sorted(known)
         raise TilthError(
-            f"Backbone {backbone_id!r} is not known. Choose one of: {', '.join(sorted(known))}."
+            f"backbone {backbone_id!r}: not known; choose one of {', '.join(near)} "
+            "(tilth backbones lists all)"
         )
     return known[backbone_id]
 

@@ -102,6 +102,10 @@ def train(job: TrainJob, reporter: Reporter) -> dict[str, Any]:
         loop.held_out = held_out
         adapter = _as_stored(job, ready, loop, method)
         card = _card(job, ready, loop, method, reporter)
+        if held_out:
+            reporter.progress(0.98, "Learning from the held-out polygons, too")
+            everything = np.array(sorted(samples.points), np.int32)
+            loop.learn_all(Aim(samples, everything, ready.settings.chip))
         _write(job, loop, method, adapter, card)
         checkpoint.remove(folder)
     if job.report:

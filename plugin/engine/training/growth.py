@@ -43,26 +43,8 @@ class Growth(Scorer):
     ) -> None:
         """Fit the forest and put it into the segmenter; see `Loop.run`."""
         started = time.monotonic()
-        decoder = self.segmenter.decoder
-        if not isinstance(decoder, ForestDecoder):
-            raise TypeError("only a forest grows")
-        places, classes = self.aim.places(MOST)
         step(0.0)
-        values = neighbours(self.aim.samples, places) if decoder.neighbourhood else None
-        if values is None:
-            values = self.aim.samples.values(places)
-        forest = RandomForestClassifier(
-            len(decoder.feature),
-            max_leaf_nodes=(NODES + 1) // 2,
-            max_depth=DEPTH,
-            random_state=self.settings.seed,
-            n_jobs=1,
-        )
-        step(0.2)
-        forest.fit(values, classes)
-        step(0.8)
-        for number, tree in enumerate(forest.estimators_):
-            decoder.plant(number, tree.tree_, forest.classes_.tolist())
+        self.learn_all(self.aim)
         values_now: dict[str, float | None] = {"validation_loss": None, "validation_score": None}
         if self.held_out:
             confusion, loss = self.validate()
@@ -71,6 +53,25 @@ class Growth(Scorer):
         self.progress.seconds = time.monotonic() - started
         self.progress.history.append({"train_loss": None, "learning_rate": None, **values_now})
         epoch_done(self.progress)
+
+    def learn_all(self, aim: Aim) -> None:
+        """Fit the forest to the labels of ``aim``."""
+        decoder = self.segmenter.decoder
+        if not isinstance(decoder, ForestDecoder):
+            raise TypeError("only a forest grows")
+        places, classes = aim.places(MOST)
+        values = neighbours(aim.samples, places) if decoder.neighbourhood else None
+        if values is None:
+            values = aim.samples.values(places)
+        forest = RandomForestClassifier(
+            decoder.trees,
+            max_leaf_nodes=(NODES + 1) // 2,
+            max_depth=DEPTH,
+            random_state=self.settings.seed,
+            n_jobs=1,
+        )
+        forest.fit(values, classes)
+        decoder.grow([tree.tree_ for tree in forest.estimators_], forest.classes_.tolist())
 
 
 def neighbours(samples: Samples, places: NDArray[np.int64]) -> NDArray[np.float32]:

@@ -30,6 +30,8 @@ SMOOTHING = 0.1
 TIE = 0.005
 # Pixels that each spectral branch sees in a step.
 PIXELS = 2048
+# Steps in which these learn from the held-out labels, too, at the end.
+LAST_STEPS = 150
 # The forest's labels are for pixels as they are; a little jitter keeps its steps from being learnt.
 DISTIL_JITTER = 1 / 3
 
@@ -59,16 +61,46 @@ class Loop(Scorer):
         self.weights = class_weights(drawn, seen, classes, settings.balance).to(device)
         decoder = segmenter.decoder
         self.branches = decoder if isinstance(decoder, (SlimDecoder, ImageBranch)) else None
-        table = aim.table()
-        self.pixels = torch.from_numpy(table[0]), torch.from_numpy(table[1])
-        if self.branches is not None:
-            around = table[0][:0] if landscape is None else landscape
-            soft = forest_labels(*table, around, classes, settings.seed)
-            self.opinions = torch.from_numpy(soft[0]), torch.from_numpy(soft[1])
+        self.landscape = landscape
+        self._look_at(aim)
         self.optimizer = _optimizer(segmenter, settings)
         self.rates = [group["lr"] for group in self.optimizer.param_groups]
         self.average = Average(segmenter)
         self.best: dict[str, Tensor] = {k: v.clone() for k, v in self.average.values.items()}
+
+    def _look_at(self, aim: Aim) -> None:
+        """Take the single pixels that the spectral branches learn from."""
+        table = aim.table()
+        self.pixels = torch.from_numpy(table[0]), torch.from_numpy(table[1])
+        if self.branches is not None:
+            around = table[0][:0] if self.landscape is None else self.landscape
+            soft = forest_labels(*table, around, self.classes, self.settings.seed)
+            self.opinions = torch.from_numpy(soft[0]), torch.from_numpy(soft[1])
+
+    def learn_all(self, aim: Aim) -> None:
+        """Let the spectral branches learn from all the labels, once the score is known.
+
+        ``aim`` has those that were held out, too. It takes seconds; the surroundings would need a
+        whole training, and stay as they are.
+        """
+        decoder = self.segmenter.decoder
+        if not isinstance(decoder, (SlimDecoder, ImageBranch)):
+            return
+        self._look_at(aim)
+        both = nn.ModuleList([decoder.spectral, decoder.distilled])
+        settings, average = self.settings, Average(both)
+        optimizer = torch.optim.AdamW(both.parameters(), weight_decay=settings.weight_decay)
+        generator = torch.Generator().manual_seed(settings.seed)
+        for number in range(LAST_STEPS):
+            rate = settings.spectral_rate * schedule(number / LAST_STEPS, settings.warm_up)
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            optimizer.zero_grad(set_to_none=True)
+            self._spectral_loss(decoder, generator).backward()  # type: ignore[no-untyped-call]
+            torch.nn.utils.clip_grad_norm_(both.parameters(), 1.0)
+            optimizer.step()
+            average.update(both)
+        put(both, average.values)
 
     def fit_batch(self) -> None:
         """Find out how many chips the device takes at a time, before the training starts."""

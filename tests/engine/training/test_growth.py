@@ -33,8 +33,7 @@ def planted(values, classes, trees=5, count=3, **options):
     forest = RandomForestClassifier(trees, max_leaf_nodes=200, random_state=0, **options)
     forest.fit(values, classes)
     decoder = ForestDecoder(values.shape[1], count, trees, neighbourhood=False)
-    for number, tree in enumerate(forest.estimators_):
-        decoder.plant(number, tree.tree_, forest.classes_.tolist())
+    decoder.grow([tree.tree_ for tree in forest.estimators_], forest.classes_.tolist())
     return forest, decoder
 
 
@@ -59,16 +58,26 @@ def test_a_tree_that_is_too_large_is_refused():
     forest = RandomForestClassifier(1, random_state=0).fit(values, rng.integers(0, 2, 4000))
     assert forest.estimators_[0].tree_.node_count > NODES
     with pytest.raises(ValueError, match="nodes"):
-        ForestDecoder(2, 2, 1, False).plant(0, forest.estimators_[0].tree_, [0, 1])
+        ForestDecoder(2, 2, 1, False).grow([forest.estimators_[0].tree_], [0, 1])
 
 
-@pytest.mark.parametrize(("name", "value"), [("feature", 4), ("child", NODES - 1), ("child", -1)])
+@pytest.mark.parametrize(("name", "value"), [("feature", 4), ("child", 2), ("child", -1)])
 def test_trees_that_lead_out_of_the_forest_are_refused(name, value):
     decoder = ForestDecoder(4, 2, 3, False)
     state = {key: tensor.clone() for key, tensor in decoder.state_dict().items()}
-    state[name][1, 5] = value
+    state[name][1, 1] = value
     with pytest.raises(TilthError, match="trees"):
         decoder.load_state_dict(state)
+
+
+def test_a_forest_of_any_size_is_read_back():
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=(500, 4)).astype(np.float32)
+    _, decoder = planted(values, (values[:, 0] > values[:, 1]).astype(int), count=2)
+    other = ForestDecoder(4, 2, 5, False)
+    other.load_state_dict(decoder.state_dict())
+    image = torch.from_numpy(rng.normal(size=(1, 4, 8, 8)).astype(np.float32))
+    assert torch.equal(other(image, []), decoder(image, []))
 
 
 def test_trees_in_a_ring_come_to_an_end():

@@ -14,6 +14,7 @@ from ...errors import TilthError
 
 # Nodes of a tree: 1024 leaves and the splits above them.
 NODES = 2047
+FEWEST = 3
 DEPTH = 40
 # Sides of the squares around a pixel whose mean and spread are features.
 SQUARES = (3, 5)
@@ -45,7 +46,7 @@ class ForestDecoder(nn.Module):
     """The trees' mean class probabilities (Breiman 2001, Random Forests), as logits.
 
     It sees single pixels or, with `neighbourhood`, squares around them; no backbone's maps. Nothing
-    of it learns by gradients: `plant` puts fitted trees in. A leaf's `feature` is -1.
+    of it learns by gradients: `grow` puts fitted trees in. A leaf's `feature` is -1.
     """
 
     depths = 0
@@ -58,12 +59,20 @@ class ForestDecoder(nn.Module):
         super().__init__()
         self.neighbourhood = neighbourhood
         self.count = feature_count(bands, neighbourhood)
-        self.register_buffer("feature", torch.full((trees, NODES), -1, dtype=torch.int16))
-        self.register_buffer("threshold", torch.zeros(trees, NODES))
-        # The left child; the right one is the next node.
-        self.register_buffer("child", torch.zeros(trees, NODES, dtype=torch.int16))
-        self.register_buffer("chances", torch.full((trees, NODES, classes), 1 / classes))
+        self.trees, self.classes = trees, classes
+        for name in ("feature", "threshold", "child", "chances"):
+            self.register_buffer(name, torch.zeros(0))
+        self._clear(FEWEST)
         self.register_load_state_dict_pre_hook(_check)
+
+    def _clear(self, nodes: int) -> None:
+        """Make room for trees of so many nodes: single leaves that know nothing."""
+        shape, device = (self.trees, nodes), self.feature.device
+        self.feature = torch.full(shape, -1, dtype=torch.int16, device=device)
+        self.threshold = torch.zeros(shape, device=device)
+        # The left child; the right one is the next node.
+        self.child = torch.zeros(shape, dtype=torch.int16, device=device)
+        self.chances = torch.full((*shape, self.classes), 1 / self.classes, device=device)
 
     def forward(self, image: Tensor, maps: Sequence[Tensor]) -> Tensor:
         """image (B, C, H, W). Returns log-probabilities (B, classes, H, W)."""
@@ -93,17 +102,24 @@ class ForestDecoder(nn.Module):
             at = torch.where(inner.flatten(), below, at)
         return F.embedding_bag(at.view(-1, trees), self.chances.view(-1, classes), mode="mean")
 
-    def plant(self, number: int, tree: Any, classes: Sequence[int]) -> None:
-        """Put one fitted tree of scikit-learn (its `tree_`) in; `classes` are those it knows.
+    def grow(self, trees: Sequence[Any], classes: Sequence[int]) -> None:
+        """Put fitted trees of scikit-learn (their `tree_`) in; `classes` are those they know.
 
-        Raises ValueError for a tree of more nodes than there is room for.
+        Raises ValueError for another number of trees, and for one of too many nodes.
         """
-        if tree.node_count > NODES:
-            raise ValueError(f"a tree of {tree.node_count} nodes")
+        nodes = max(FEWEST, *(tree.node_count for tree in trees))
+        if len(trees) != self.trees or nodes > NODES:
+            raise ValueError(f"{len(trees)} trees of up to {nodes} nodes")
+        self._clear(nodes)
+        for number, tree in enumerate(trees):
+            self._plant(number, tree, classes)
+
+    def _plant(self, number: int, tree: Any, classes: Sequence[int]) -> None:
         # In half precision, as the file holds it, so that the score is that of the file.
         # Children side by side, in the order in which they are met.
         order = [0]
-        place, child = np.full(NODES, -1, np.int16), np.zeros(NODES, np.int16)
+        nodes = self.feature.shape[1]
+        place, child = np.full(nodes, -1, np.int16), np.zeros(nodes, np.int16)
         for here, node in enumerate(order):
             if tree.children_left[node] >= 0:
                 place[here], child[here] = tree.feature[node], len(order)
@@ -122,6 +138,8 @@ def _check(decoder: ForestDecoder, state: Mapping[str, Tensor], prefix: str, *re
     feature, child = state.get(prefix + "feature"), state.get(prefix + "child")
     if feature is None or child is None or feature.shape != child.shape:
         return  # load_state_dict says what is missing
-    outside = (feature >= decoder.count).any() or (child < 0).any() or (child > NODES - 2).any()
-    if outside:
+    nodes = feature.shape[-1]
+    outside = (feature >= decoder.count).any() or (child < 0).any() or (child > nodes - 2).any()
+    if outside or feature.ndim != 2 or not FEWEST <= nodes <= NODES:
         raise TilthError("adapter weights: the forest's trees make no sense")
+    decoder._clear(nodes)

@@ -17,6 +17,7 @@ import torch
 from rasterio.transform import Affine
 from tilth_engine import adapter_file
 from tilth_engine.errors import Cancelled, TilthError
+from tilth_engine.training.loop import Loop
 
 from .worlds import BANDS, Run, scene, square, train_job, two_classes, write_image, write_polygons
 
@@ -58,6 +59,15 @@ def test_it_learns_what_is_plain_to_see(trained):
     assert trained.result["epochs"] == 3
     held_out = sum(row["support"] for row in trained.result["score"]["per_class"])
     assert held_out == 2 * 144
+
+
+def test_held_out_polygons_are_learnt_once_the_score_is_known(trained, monkeypatch, tmp_path):
+    monkeypatch.setattr(Loop, "learn_all", lambda self, aim: None)
+    without = Run(train_job(tmp_path, epochs=3))
+    both = [adapter_file.read(run.result["adapter"]).decoder for run in (trained, without)]
+    changed = {name for name in both[0] if not torch.equal(both[0][name], both[1][name])}
+    assert changed and all(name.startswith(("spectral", "distilled")) for name in changed)
+    assert trained.result["score"] == without.result["score"]
 
 
 def test_events_tell_the_course(trained):

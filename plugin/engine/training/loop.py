@@ -31,7 +31,7 @@ TIE = 0.005
 # Pixels that each spectral branch sees in a step.
 PIXELS = 2048
 # Steps in which these learn from the held-out labels, too, at the end.
-LAST_STEPS = 150
+LAST_STEPS = 400
 # The forest's labels are for pixels as they are; a little jitter keeps its steps from being learnt.
 DISTIL_JITTER = 1 / 3
 

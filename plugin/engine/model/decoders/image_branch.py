@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..layers import ChannelNorm, ConvBlock, resize_to
-from .slim import SHARE, spectral_branch
+from .slim import both_opinions, spectral_branch
 
 
 class ImageBranch(nn.Module):
@@ -41,8 +41,7 @@ class ImageBranch(nn.Module):
 
     def spectrum(self, image: Tensor) -> Tensor:
         """Log-probabilities (B, classes, H, W): what each pixel's bands alone say."""
-        opinions = [branch(image).log_softmax(1) for branch in (self.spectral, self.distilled)]
-        return SHARE * opinions[0] + (1 - SHARE) * opinions[1]  # type: ignore[no-any-return]
+        return both_opinions(self.spectral, self.distilled, image)
 
     def surroundings(self, image: Tensor, maps: Sequence[Tensor]) -> Tensor:
         """Logits (B, classes, H, W) of the decoder joined with the image."""

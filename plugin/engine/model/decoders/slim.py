@@ -25,6 +25,12 @@ def spectral_branch(bands: int, classes: int, width: int) -> nn.Module:
     )
 
 
+def both_opinions(spectral: nn.Module, distilled: nn.Module, image: Tensor) -> Tensor:
+    """The two branches' log-probabilities (B, classes, H, W), weighted."""
+    first, second = (branch(image).log_softmax(1) for branch in (spectral, distilled))
+    return SHARE * first + (1 - SHARE) * second  # type: ignore[no-any-return]
+
+
 class SlimDecoder(nn.Module):
     """Three opinions on every pixel: two on its spectrum alone, one on its surroundings.
 
@@ -60,8 +66,7 @@ class SlimDecoder(nn.Module):
 
     def spectrum(self, image: Tensor) -> Tensor:
         """Log-probabilities (B, classes, H, W): what each pixel's bands alone say."""
-        opinions = [branch(image).log_softmax(1) for branch in (self.spectral, self.distilled)]
-        return SHARE * opinions[0] + (1 - SHARE) * opinions[1]  # type: ignore[no-any-return]
+        return both_opinions(self.spectral, self.distilled, image)
 
     def surroundings(self, image: Tensor, maps: Sequence[Tensor]) -> Tensor:
         """Logits of the U-Net."""

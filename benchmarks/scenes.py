@@ -77,7 +77,7 @@ def all_scenes() -> Iterator[Scene]:
 def aberystwyth() -> Scene:
     """Five committed folds by polygon."""
     folder = DATA / "aberystwyth_s2"
-    polygons = _read(folder / "labels.gpkg", "training_polygons", "class_name")
+    polygons = read_polygons(folder / "labels.gpkg", "training_polygons", "class_name")
     folds = np.array(json.loads((FOLDS / "aberystwyth_s2.json").read_text())["folds"])
     return Scene(
         "aberystwyth_s2",
@@ -91,14 +91,14 @@ def zion() -> Scene:
     """Trained in the west, scored against NLCD in the east, over the three common classes."""
     folder = DATA / "zion_landsat8_nlcd"
     source = folder / "labels.gpkg"
-    split = _read(source, "split", "split")
+    split = read_polygons(source, "split", "split")
     names = {3: "Barren", 4: "Forest", 5: "Shrubland"}
     return Scene(
         "zion_landsat8_nlcd",
         str(folder / "image_l8_dn.tif"),
         [
             Round(
-                _read(source, "simulated_training_polygons_west", "class_name"),
+                read_polygons(source, "simulated_training_polygons_west", "class_name"),
                 split.pick(split.names == "test"),
                 reference=str(folder / "labels_nlcd2011_8cls.tif"),
                 reference_names=names,
@@ -111,7 +111,7 @@ def zion() -> Scene:
 def concise() -> Scene:
     """Three folds by polygon; classes with three polygons or more are scored."""
     folder = DATA / "concise_s2"
-    polygons = _read(folder / "labels.gpkg", "training_polygons", "class_name")
+    polygons = read_polygons(folder / "labels.gpkg", "training_polygons", "class_name")
     folds = _deal(polygons.names, 3)
     names, counts = np.unique(polygons.names, return_counts=True)
     scored = sorted(str(name) for name in names[counts >= 3])
@@ -127,8 +127,8 @@ def flanders() -> Scene:
     """Fields against the background of the labelled areas: boxes to train on, boxes to test."""
     folder = DATA / "flanders_fields_s2"
     image = next(folder.glob("*.tif"))
-    polygons = _read(next(folder.glob("*_polygons.gpkg")), "polygons", "label_name")
-    areas = _read(next(folder.glob("*_locations.gpkg")), "locations", "traindata_type")
+    polygons = read_polygons(next(folder.glob("*_polygons.gpkg")), "polygons", "label_name")
+    areas = read_polygons(next(folder.glob("*_locations.gpkg")), "locations", "traindata_type")
     train, test = (areas.pick(areas.names == kind) for kind in ("train", "validation"))
     touches = [_touching(polygons, area) for area in (train, test)]
     return Scene(
@@ -143,8 +143,8 @@ def yellowstone() -> Scene:
     """Trees against everything else, split by the scene's own column."""
     folder = DATA / "yell_trees_rgb_10cm"
     source = folder / "labels.gpkg"
-    trees = _read(source, "tree_boxes", "class_name")
-    parts = _read(source, "tree_boxes", "split").names
+    trees = read_polygons(source, "tree_boxes", "class_name")
+    parts = read_polygons(source, "tree_boxes", "split").names
     sides = [trees.pick(parts == part) for part in ("train", "test")]
     areas = [
         Polygons(np.array([shapely.box(*shapely.total_bounds(side.geometries))]),
@@ -159,7 +159,8 @@ def yellowstone() -> Scene:
     )
 
 
-def _read(path: Path, layer: str, field_name: str) -> Polygons:
+def read_polygons(path: Path, layer: str, field_name: str) -> Polygons:
+    """All polygons of a layer, made valid, with a field's values as class names."""
     meta, _, wkb, columns = pyogrio.raw.read(path, layer=layer, columns=[field_name],
                                              force_2d=True)  # fmt: skip
     geometries = shapely.from_wkb(np.asarray(wkb, dtype=object))

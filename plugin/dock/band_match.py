@@ -27,7 +27,7 @@ NOT_USED, EXTRA = "", "+"
 
 
 class BandMatch(QWidget):
-    """A line such as "Bands: 6 of 10 used", with a button that opens the table.
+    """A line that says how many bands are used, with a button that opens the table.
 
     What the user chooses holds for one `subject` (a backbone and its images); with another, Tilth
     finds the match anew.
@@ -42,6 +42,7 @@ class BandMatch(QWidget):
         self._chosen: List[str] = []
         self._chosen_for: Hashable = None
         self.label = QLabel(self)
+        self.label.setWordWrap(True)
         make_quiet(self.label)
         self.button = QToolButton(self)
         self.button.setText(self.tr("Bands…"))

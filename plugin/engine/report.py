@@ -244,7 +244,7 @@ def _matching(match: dict[str, Any]) -> str:
     head = f"<tr>{page.header('Band of the image', 'Band of the backbone')}</tr>"
     cells = "".join(f"<tr><td>{page.text(a)}</td><td>{page.text(b)}</td></tr>" for a, b in rows)
     return (
-        f"<h2>Bands</h2><p class='soft'>{page.text(match['summary'])} by the backbone.</p>"
+        f"<h2>Bands</h2><p class='soft'>{page.text(match['summary'])}.</p>"
         f"<div class='scroll'><table>{head}{cells}</table></div>"
     )
 

@@ -52,7 +52,7 @@ def mapped(adapter, image, folder, models=None, **options):
 def test_the_card_tells_the_match(prithvi):
     card = prithvi.result["card"]
 
-    assert card["matching"]["summary"] == "6 of 7 used"
+    assert card["matching"]["summary"] == "6 of the image's 7 used; the model knows 6"
     assert "B8 (833 nm) is not used by the model" in card["matching"]["lines"]
     assert card["matching"]["table"][4] == {
         "band": "B8", "wavelength_nm": 832.8, "model_band": "",

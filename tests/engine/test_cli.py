@@ -159,7 +159,7 @@ def test_a_dry_run_shows_what_the_bands_are_to_the_backbone(tilth, tmp_path):
     status, out, _ = tilth(*arguments_of(job, "--dry-run", "--minutes", "1", *model))
 
     assert status == 0
-    assert "4 of 4 used" in out
+    assert "4 of the image's 4 used; the model knows 6" in out
     assert "Red (660 nm) = " in out
     assert "left out of the model" in out
     assert "reflectance x 10000, standardised by the backbone's card" in out

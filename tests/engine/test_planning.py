@@ -81,7 +81,7 @@ def test_the_match_and_the_units_are_told(tmp_path):
     )
 
     match = result["matching"]
-    assert match["summary"] == "4 of 4 used"
+    assert match["summary"] == "4 of the image's 4 used; the model knows 6"
     assert [row["band"] for row in match["table"]] == ["Blue", "Green", "Red", "NIR"]
     assert [row["model_band"] for row in match["table"]] == match["choices"][:4]
     assert len(match["choices"]) == 6
@@ -96,7 +96,10 @@ def test_a_plan_needs_no_weights_and_says_that_they_are_wanted(tmp_path, monkeyp
 
     result = planned(tmp_path, **wanted)
 
-    assert any("prithvi-2-tiny-tl" in text and "fetch" in text for text in result["warnings"])
+    wanted_lines = [text for text in result["warnings"] if "not on this machine" in text]
+    assert len(wanted_lines) == 1
+    assert "tilth backbones fetch prithvi-2-tiny-tl" in wanted_lines[0]
+    assert "tilth backbones add prithvi-2-tiny-tl --file FILE" in wanted_lines[0]
     with pytest.raises(TilthError, match=r"prithvi-2-tiny-tl.*not on this machine"):
         train(train_job(tmp_path, **wanted), Reporter(lambda event: None))
 

@@ -55,7 +55,7 @@ def test_the_embedded_backbone_sees_all(tmp_path):
     assert inputs.resolution_m == 10
     assert inputs.own_statistics
     assert inputs.location is None  # an adapter is shared: no place in it without need
-    assert entry["summary"] == "4 of 4 used"
+    assert entry["summary"] == "4 of the image's 4 used; the model takes any"
     assert [row["model_band"] for row in entry["table"]] == ["+"] * 4
 
 
@@ -67,7 +67,7 @@ def test_a_model_of_six_bands_on_ten(tmp_path):
     assert inputs.left_out == (3, 4, 5, 6)
     assert inputs.seen().bands == (0, 1, 2, 3, 4, 5)
     assert inputs.zoom == 4  # tokens of 16 pixels, four of the image
-    assert entry["summary"] == "6 of 10 used"
+    assert entry["summary"] == "6 of the image's 10 used; the model knows 6"
     assert [row["model_band"] for row in entry["table"]][6:8] == ["", entry["choices"][3]]
     assert by_card.by_card
     assert not inputs.own_statistics

@@ -12,7 +12,7 @@ from tilth.plugin.dock.band_match import EXTRA, NOT_USED, BandMatch, MatchDialog
 SUBJECT = ("prithvi", ("layer-1",), False)
 PLAN: Dict[str, Any] = {
     "matching": {
-        "summary": "2 of 3 used",
+        "summary": "2 of the image's 3 used; the model knows 3",
         "lines": ["B4 (665 nm) = RED (665 nm)", "B8 (833 nm) is not used by the model"],
         "table": [
             {"band": "B4", "wavelength_nm": 664.6, "model_band": "RED"},
@@ -40,7 +40,7 @@ def changes(line: BandMatch) -> List[int]:
 
 def test_the_match_is_shown_with_its_details(line: BandMatch) -> None:
     assert not line.isHidden()
-    assert line.label.text() == "Bands: 2 of 3 used"
+    assert line.label.text() == "Bands: 2 of the image's 3 used; the model knows 3"
     assert line.label.toolTip().splitlines() == PLAN["matching"]["lines"]
     assert line.matching(SUBJECT) == []
 

@@ -42,24 +42,22 @@ CARDS = Path(__file__).parent / "cards"
 
 def cards() -> dict[str, Card]:
     """The card of every backbone by its id. Raises TilthError where a card can't be read."""
-    found = [_read_card(store.EMBEDDED / "card.json")]
-    found += [_read_card(path) for path in sorted(CARDS.glob("*.json"))]
-    return {card.id: card for card in found}
+    return {name: _read_card(path) for name, path in _places().items()}
 
 
 def card_of(backbone_id: str) -> Card:
     """The card of a backbone; `timm:NAME` is any model of timm. Raises TilthError if unknown."""
     if backbone_id.startswith(timm_cards.PREFIX):
         return timm_cards.card_of(backbone_id)
-    known = cards()
-    if backbone_id not in known:
-        near = [name for name in known if backbone_id and name.startswith(backbone_id[:6])]
-        near = near or difflib.get_close_matches(backbone_id, known, 4, 0.5) or sorted(known)
+    places = _places()
+    if backbone_id not in places:
+        near = [name for name in places if backbone_id and name.startswith(backbone_id[:6])]
+        near = near or difflib.get_close_matches(backbone_id, places, 4, 0.5) or sorted(places)
         raise TilthError(
             f"backbone {backbone_id!r}: not known; choose one of {', '.join(near)} "
             "(tilth backbones lists all)"
         )
-    return known[backbone_id]
+    return _read_card(places[backbone_id])
 
 
 def build(
@@ -87,6 +85,12 @@ def build(
     if not random_weights and not card.options.get("random"):
         _load(backbone)
     return backbone.eval().requires_grad_(False)
+
+
+def _places() -> dict[str, Path]:
+    """Where each backbone's card lies; a file has the name of the backbone that it describes."""
+    embedded = {"embedded": store.EMBEDDED / "card.json"}
+    return {**embedded, **{path.stem: path for path in sorted(CARDS.glob("*.json"))}}
 
 
 def _read_card(path: Path) -> Card:

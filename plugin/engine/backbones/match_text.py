@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from ..data.bands import Band
+from .card import Band as ModelBand
 from .card import Card
+
+# The same band in two groups of a card lies at most this far apart, in nm.
+SAME_NM = 5.0
 
 
 def labels(card: Card) -> list[str]:
@@ -15,6 +19,28 @@ def labels(card: Card) -> list[str]:
         f"{band.group} {band.name}" if band.group and names.count(band.name) > 1 else band.name
         for band in card.bands
     ]
+
+
+def same_band(one: ModelBand, other: ModelBand) -> bool:
+    """Whether two of a card's bands are the same, in groups that share it: red of two sensors."""
+    if one.wavelength_nm is None or other.wavelength_nm is None:
+        return one.name.casefold() == other.name.casefold()
+    return abs(one.wavelength_nm - other.wavelength_nm) <= SAME_NM
+
+
+def summary_of(card: Card, used: int, there: int, frames: Sequence[int] = ()) -> str:
+    """How many of the image's bands are used, and how many the model knows, in a few words.
+
+    Bands that several of the model's sensors share count once.
+    """
+    text = f"{used} of the image's {there} used; the model"
+    if card.any_bands:
+        return f"{text} takes any"
+    known: list[ModelBand] = []
+    for band in card.bands:
+        if not any(same_band(band, other) for other in known):
+            known.append(band)
+    return f"{text} knows {len(known)}" + (" on each date" if any(frames) else "")
 
 
 def refusal(card: Card, bands: Sequence[Band]) -> str:

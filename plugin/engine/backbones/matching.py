@@ -25,14 +25,12 @@ from ..data.bands import Band, code_key, colour_key, compatible, whole_key
 from ..errors import TilthError
 from .card import Band as ModelBand
 from .card import Card
-from .match_text import labels, lines_of, refusal
+from .match_text import labels, lines_of, refusal, same_band, summary_of
 
 NOT_USED = ""
 EXTRA = "+"
 # Architectures that cut each group of bands into tokens of its own: no slice to share.
 _OWN_ALONE = ("galileo", "presto")
-# The same band in two groups of a card lies at most this far apart, in nm.
-_SAME = 5.0
 
 
 @dataclass(frozen=True)
@@ -89,7 +87,7 @@ def match_bands(
         tuple(place for place in range(len(bands)) if place not in found),
         tuple(chosen),
         tuple(names),
-        f"{len(found)} of {len(bands)} used",
+        summary_of(card, len(found), len(bands), frames),
         tuple(lines_of(card, bands, found, used, frames, dates)),
     )
 
@@ -167,7 +165,8 @@ def _index(card: Card, word: str, group: str) -> int:
 
 
 def _key(word: str) -> str:
-    return re.sub(r"[^a-z0-9]", "", word.lower())
+    """What spellings of a band's name have in common: B02, b2 and B-2 are one."""
+    return re.sub(r"(?<=[a-z])0+(?=[1-9])", "", re.sub(r"[^a-z0-9]", "", word.lower()))
 
 
 def _free(
@@ -235,14 +234,7 @@ def _fitting(card: Card, bands: Sequence[Band], places: Sequence[int]) -> set[st
 
 def _share(card: Card, one: Sequence[int], other: Sequence[int]) -> bool:
     """Whether two groups have a band in common."""
-    for a in (card.bands[index] for index in one):
-        for b in (card.bands[index] for index in other):
-            if a.wavelength_nm is None or b.wavelength_nm is None:
-                if _key(a.name) == _key(b.name):
-                    return True
-            elif abs(a.wavelength_nm - b.wavelength_nm) <= _SAME:
-                return True
-    return False
+    return any(same_band(card.bands[a], card.bands[b]) for a in one for b in other)
 
 
 def _pairs(

@@ -202,7 +202,10 @@ def exclusive(card: Card) -> Iterator[None]:
 def _get(card: Card) -> str:
     """What to do about missing weights."""
     if card.repository:
-        return f"download them on the Train page, or with: tilth backbones fetch {card.id}"
+        return (
+            f"download them on the Train page, or with: tilth backbones fetch {card.id} "
+            f"(from a file that you have: tilth backbones add {card.id} --file FILE)"
+        )
     return f"get the file from {card.source}, then: tilth backbones add {card.id} --file FILE"
 
 

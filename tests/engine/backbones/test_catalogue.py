@@ -96,6 +96,24 @@ def test_a_damaged_card_is_refused(folder, text):
         catalogue.cards()
 
 
+def test_a_cards_file_has_its_id_for_a_name():
+    assert [name for name, card in catalogue.cards().items() if card.id != name] == []
+
+
+def test_one_card_is_had_without_the_others(monkeypatch, tmp_path):
+    """A damaged card of another backbone is nobody's concern."""
+    shutil.copytree(catalogue.CARDS, tmp_path / "cards")
+    (tmp_path / "cards" / "clay-1.json").write_text("{")
+    monkeypatch.setattr(catalogue, "CARDS", tmp_path / "cards")
+
+    assert catalogue.card_of("presto").title == "Presto"
+    with pytest.raises(TilthError, match=r"clay-1\.json can't be read"):
+        catalogue.card_of("clay-1")
+    for name in ("../embedded/card", "presto.json", "", "cards/presto"):
+        with pytest.raises(TilthError, match="not known; choose one of"):
+            catalogue.card_of(name)
+
+
 def test_cards_are_frozen():
     with pytest.raises(dataclasses.FrozenInstanceError):
         catalogue.cards()["embedded"].patch = 3

@@ -79,10 +79,45 @@ def test_the_match_in_words_and_in_the_inputs_terms():
 
     assert found.bands == (None, 0, 1, 2, None, None, None, None, 3, None, 4, 5)
     assert found.left_out == (0, 4, 5, 6, 7, 9)
-    assert found.summary == "6 of 12 used"
+    assert found.summary == "6 of the image's 12 used; the model knows 6"
     assert "B8A (865 nm) = B05 (865 nm)" in found.lines
     assert "B8 (833 nm) is not used by the model" in found.lines
     assert found.choices == ("B02", "B03", "B04", "B05", "B06", "B07")
+
+
+def test_the_summary_counts_the_models_bands_once_and_says_how_many_it_lacks():
+    rgb = [Band("Red", 665.0), Band("Green", 560.0), Band("Blue", 490.0)]
+    series = [*rgb, *rgb]
+
+    assert match_bands(ALL13, rgb).summary == "3 of the image's 3 used; the model knows 13"
+    # Sentinel-2's bands, which three groups share, two polarisations and the elevation.
+    assert match_bands(TERRAMIND, rgb).summary.endswith("; the model knows 16")
+    assert match_bands(ANY, rgb).summary.endswith("; the model takes any")
+    dated = match_bands(
+        dataclasses.replace(ALL13, several_dates=3), series, frames=(0,) * 3 + (1,) * 3
+    )
+    assert dated.summary == "6 of the image's 6 used; the model knows 13 on each date"
+
+
+@pytest.mark.parametrize("card_of", [ALL13, GALILEO, TERRAMIND])
+@pytest.mark.parametrize("spelling", ["B02,B08,B8A", "b2,b8,b8a", "B2,B08,b8A", "b02, B8, B8a"])
+def test_a_bands_name_may_be_spelt_as_others_spell_it(card_of, spelling):
+    bands = [Band("one"), Band("two"), Band("three")]
+    if card_of is TERRAMIND:
+        spelling = ",".join(f"S2L2A {word.strip()}" for word in spelling.split(","))
+
+    found = match_bands(card_of, bands, wanted=spelling.split(","))
+
+    names = [card_of.bands[index].name for index in found.bands if index is not None]
+    assert names == ["B2", "B8", "B8A"]
+
+
+def test_spellings_of_other_bands_stay_apart():
+    with pytest.raises(TilthError, match=r"'B20' is no band of The model; give one of B1, B2, B3"):
+        match_bands(ALL13, [Band("one")] * 3, wanted=["B20", "B3", "B4"])
+    assert match_bands(ALL13, [Band("one")] * 3, wanted=["B1", "B10", "B11"]).chosen == (
+        "B1", "B10", "B11",
+    )  # fmt: skip
 
 
 def test_the_nearest_serves_where_the_right_one_is_missing():

@@ -10,7 +10,9 @@ from typing import Iterator
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+sys.path.insert(0, str(HERE))
 _folder = tempfile.TemporaryDirectory(prefix="tilth-qgis-")
 # Before QGIS is imported: it reads them once.
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")

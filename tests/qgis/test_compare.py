@@ -4,42 +4,17 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any, Callable, Iterator
+from typing import Any, Iterator
 
 import pytest
-from qgis.core import QgsApplication, QgsProject, QgsRasterLayer, QgsVectorLayer
-from qgis.gui import QgsMapCanvas, QgsMessageBar
-from qgis.PyQt.QtCore import QElapsedTimer, QEventLoop
-from qgis.PyQt.QtWidgets import QMainWindow
+from dock_window import shown_dock, wait
+from qgis.core import QgsProject, QgsRasterLayer, QgsVectorLayer
 from tilth.plugin.dock import compare_table, settings
 from tilth.plugin.dock.compare_choices import USUAL
-from tilth.plugin.dock.dock_widget import TRAIN, TilthDock
+from tilth.plugin.dock.dock_widget import TRAIN
 
 SAMPLE = Path(__file__).resolve().parents[2] / "resources" / "sample"
 ENGINE = os.environ.get("TILTH_PYTHON", "")
-
-
-class Iface:
-    """As much of QGIS's interface as the dock uses."""
-
-    def __init__(self) -> None:
-        self.window = QMainWindow()
-        self.canvas = QgsMapCanvas(self.window)
-        self.bar = QgsMessageBar(self.window)
-
-    def mapCanvas(self) -> QgsMapCanvas:  # noqa: N802 (QGIS's name)
-        return self.canvas
-
-    def messageBar(self) -> QgsMessageBar:  # noqa: N802 (QGIS's name)
-        return self.bar
-
-
-def wait(ready: Callable[[], Any], seconds: float = 60.0) -> bool:
-    clock = QElapsedTimer()
-    clock.start()
-    while not ready() and clock.elapsed() < 1000 * seconds:
-        QgsApplication.processEvents(QEventLoop.ProcessEventsFlag.AllEvents, 20)
-    return bool(ready())
 
 
 @pytest.fixture
@@ -52,20 +27,12 @@ def dock(project: QgsProject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     labels = QgsVectorLayer(str(SAMPLE / "polygons.gpkg"), "my fields", "ogr")
     assert image.isValid() and labels.isValid()
     project.addMapLayers([image, labels])
-    iface = Iface()
-    made = TilthDock(iface, iface.window)
-    iface.window.show()
-    made.show()
-    made.labels.layerCombo.setLayer(labels)
-    made.labels.fieldCombo.setField("class")
-    if not made.labels.choice().images:
-        made.labels.images.add(image)
-    made.show_page(TRAIN)
-    yield made
-    made.shut_down()
-    made.setParent(None)
-    made.deleteLater()
-    wait(lambda: False, 0.05)
+    with shown_dock() as made:
+        made.labels.layerCombo.setLayer(labels)
+        made.labels.fieldCombo.setField("class")
+        made.labels.images.set_layers([image])
+        made.show_page(TRAIN)
+        yield made
 
 
 def test_it_offers_every_method_and_says_how_long_it_takes(dock: Any) -> None:

@@ -2,61 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Iterator, List
+from typing import Any, Iterator, List
 
 import pytest
-from qgis.core import (
-    QgsApplication,
-    QgsFeature,
-    QgsGeometry,
-    QgsProject,
-    QgsSettings,
-    QgsVectorLayer,
-)
-from qgis.gui import QgsMapCanvas, QgsMessageBar
-from qgis.PyQt.QtCore import QElapsedTimer, QEventLoop
-from qgis.PyQt.QtWidgets import QMainWindow
+from dock_window import shown_dock, wait
+from qgis.core import QgsFeature, QgsGeometry, QgsProject, QgsSettings, QgsVectorLayer
 from tilth.plugin.dock import chart, class_table, label_checks, settings, train_options
 from tilth.plugin.dock.class_scan import ClassCount
-from tilth.plugin.dock.dock_widget import MAP, TRAIN, TilthDock
-
-
-class Iface:
-    """As much of QGIS's interface as the dock uses."""
-
-    def __init__(self) -> None:
-        self.window = QMainWindow()
-        self.canvas = QgsMapCanvas(self.window)
-        self.bar = QgsMessageBar(self.window)
-
-    def mapCanvas(self) -> QgsMapCanvas:  # noqa: N802 (QGIS's name)
-        return self.canvas
-
-    def messageBar(self) -> QgsMessageBar:  # noqa: N802 (QGIS's name)
-        return self.bar
+from tilth.plugin.dock.dock_widget import MAP, TRAIN
 
 
 @pytest.fixture
 def dock(project: QgsProject, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     monkeypatch.setenv("TILTH_HOME", str(tmp_path))
     monkeypatch.delenv("TILTH_PYTHON", raising=False)
-    iface = Iface()
-    made = TilthDock(iface, iface.window)
-    iface.window.show()
-    made.show()
-    yield made
-    made.shut_down()
-    made.setParent(None)
-    made.deleteLater()
-    _wait(lambda: False, 50)
-
-
-def _wait(ready: Callable[[], bool], milliseconds: int = 5000) -> bool:
-    clock = QElapsedTimer()
-    clock.start()
-    while not ready() and clock.elapsed() < milliseconds:
-        QgsApplication.processEvents(QEventLoop.ProcessEventsFlag.AllEvents, 20)
-    return ready()
+    with shown_dock() as made:
+        yield made
 
 
 def _labels(classes: List[Any], name: str = "labels") -> QgsVectorLayer:
@@ -81,7 +42,7 @@ def test_says_that_there_is_no_engine_and_its_size(dock: Any) -> None:
         dock.show_page(page)
     dock.train.runButton.click()
     assert "not installed" in dock.train.notice.text()
-    assert _wait(lambda: dock.session.iface.bar.currentItem() is not None)
+    assert wait(lambda: dock.session.iface.bar.currentItem() is not None)
     assert "not installed" in dock.session.iface.bar.currentItem().text()
 
 
@@ -89,7 +50,7 @@ def test_counts_the_classes_and_warns(dock: Any) -> None:
     layer = _labels(["a", "a", "b", None])
     dock.labels.layerCombo.setLayer(layer)
     assert dock.labels.fieldCombo.currentField() == "klass"
-    assert _wait(lambda: dock.labels.count is not None)
+    assert wait(lambda: dock.labels.count is not None)
     assert dock.labels.count.polygons == {"a": 2, "b": 1}
     assert dock.labels.classTable.rowCount() == 2
     assert "Only one polygon" in dock.labels.notice.text()
@@ -99,12 +60,12 @@ def test_counts_the_classes_and_warns(dock: Any) -> None:
 def test_counts_again_after_an_edit_that_is_not_saved(dock: Any) -> None:
     layer = _labels(["a", "a", "b", "b"])
     dock.labels.layerCombo.setLayer(layer)
-    assert _wait(lambda: dock.labels.count is not None)
+    assert wait(lambda: dock.labels.count is not None)
     layer.startEditing()
     layer.changeAttributeValue(1, 1, "c")
-    assert _wait(lambda: dock.labels.count is not None and "c" in dock.labels.count.polygons)
+    assert wait(lambda: dock.labels.count is not None and "c" in dock.labels.count.polygons)
     layer.rollBack()
-    assert _wait(lambda: dock.labels.count is not None and "c" not in dock.labels.count.polygons)
+    assert wait(lambda: dock.labels.count is not None and "c" not in dock.labels.count.polygons)
 
 
 def test_offers_the_selection(dock: Any) -> None:
@@ -115,7 +76,7 @@ def test_offers_the_selection(dock: Any) -> None:
     assert dock.labels.selectedCheck.isEnabled()
     assert "(2)" in dock.labels.selectedCheck.text()
     dock.labels.selectedCheck.setChecked(True)
-    assert _wait(lambda: dock.labels.count is not None and dock.labels.count.total == 2)
+    assert wait(lambda: dock.labels.count is not None and dock.labels.count.total == 2)
     assert dock.labels.choice().only_selected
     layer.removeSelection()
     assert not dock.labels.choice().only_selected
@@ -129,7 +90,7 @@ def test_layers_that_go_are_forgotten(dock: Any, project: QgsProject) -> None:
     assert dock.labels.choice().class_field == "klass"
     project.clear()
     assert dock.labels.choice().layer is None
-    assert _wait(lambda: dock.labels.classTable.rowCount() == 0)
+    assert wait(lambda: dock.labels.classTable.rowCount() == 0)
 
 
 def test_the_chart_leaves_out_what_is_missing(dock: Any) -> None:

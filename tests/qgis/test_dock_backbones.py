@@ -5,16 +5,14 @@ from __future__ import annotations
 import os
 import runpy
 from pathlib import Path
-from typing import Any, Callable, Iterator
+from typing import Any, Iterator
 
 import pytest
-from qgis.core import QgsApplication
-from qgis.gui import QgsMapCanvas, QgsMessageBar
-from qgis.PyQt.QtCore import QElapsedTimer, QEventLoop, Qt
-from qgis.PyQt.QtWidgets import QFrame, QMainWindow, QScrollArea, QVBoxLayout, QWidget
+from dock_window import shown_dock, wait
+from qgis.PyQt.QtWidgets import QFrame, QScrollArea, QVBoxLayout, QWidget
 from tilth.plugin.dock import backbone_choice, backbone_facts
 from tilth.plugin.dock.backbone_panel import BackbonePanel
-from tilth.plugin.dock.dock_widget import TRAIN, TilthDock
+from tilth.plugin.dock.dock_widget import TRAIN
 from tilth.plugin.dock.licence_dialog import LicenceDialog
 from tilth.plugin.engine.errors import TilthError
 
@@ -33,30 +31,6 @@ CARDS = [
 ]
 
 
-class Iface:
-    """As much of QGIS's interface as the dock uses."""
-
-    def __init__(self) -> None:
-        self.window = QMainWindow()
-        self.canvas = QgsMapCanvas(self.window)
-        self.window.setCentralWidget(self.canvas)
-        self.bar = QgsMessageBar(self.window)
-
-    def mapCanvas(self) -> QgsMapCanvas:  # noqa: N802 (QGIS's name)
-        return self.canvas
-
-    def messageBar(self) -> QgsMessageBar:  # noqa: N802 (QGIS's name)
-        return self.bar
-
-
-def wait(ready: Callable[[], Any], seconds: float = 60.0) -> bool:
-    clock = QElapsedTimer()
-    clock.start()
-    while not ready() and clock.elapsed() < 1000 * seconds:
-        QgsApplication.processEvents(QEventLoop.ProcessEventsFlag.AllEvents, 20)
-    return bool(ready())
-
-
 @pytest.fixture(scope="module")
 def hub() -> Iterator[Any]:
     made = Hub()
@@ -73,19 +47,10 @@ def page(hub: Any, tmp_path_factory: Any) -> Iterator[Any]:
         patch.setenv("TILTH_HOME", str(tmp_path_factory.mktemp("home")))
         patch.setenv("HF_ENDPOINT", hub.url)
         patch.setenv("NO_PROXY", "127.0.0.1,localhost")
-        iface = Iface()
-        dock = TilthDock(iface, iface.window)
-        iface.window.addDockWidget(Qt.DockWidgetArea.RightDockWidgetArea, dock)
-        iface.window.resize(900, 800)
-        iface.window.show()
-        dock.show()
-        dock.show_page(TRAIN)
-        assert wait(lambda: dock.session.description and not dock.session.asking)
-        yield dock.train
-        dock.shut_down()
-        dock.setParent(None)
-        dock.deleteLater()
-        wait(lambda: False, 0.05)
+        with shown_dock() as dock:
+            dock.show_page(TRAIN)
+            assert wait(lambda: dock.session.description and not dock.session.asking)
+            yield dock.train
 
 
 @pytest.fixture

@@ -9,17 +9,22 @@ import numpy as np
 
 from ..errors import TilthError
 from .label_model import Labels
+from .unseen import Unseen, cut
 
 _TRIALS = 200
 
 
 @dataclass(frozen=True)
 class Split:
-    """The ids on either side, and the codes of classes that have nothing held out."""
+    """The ids on either side, and the codes of classes that have nothing held out.
+
+    Of the ``region`` that training never sees the objects are on neither side.
+    """
 
     train_ids: frozenset[int]
     validation_ids: frozenset[int]
     unvalidated: frozenset[int] = field(default_factory=frozenset)
+    region: Unseen | None = None
 
 
 @dataclass(frozen=True)
@@ -35,17 +40,25 @@ def split(labels: Labels, how: str, seed: int = 0, fraction: float = 0.25) -> Sp
     """Hold out about ``fraction`` of every class's pixels, at least one unit where it has two.
 
     ``how``: "polygons" moves units (objects that share ground, a labelled area with all in it);
-    "blocks" moves squares of ground with all objects whose centre lies in them; "none" holds out
-    nothing. The same seed gives the same split.
+    "blocks" moves squares of ground with all objects whose centre lies in them; "regions" cuts off
+    a region with about ``fraction`` of the pixels (see unseen.py), the same for all seeds, and
+    moves units in the rest; "none" holds out nothing. The same seed gives the same split.
+
+    Raises TilthError for another word, and for labels that no region can be cut off.
     """
     everything = frozenset(labels.ids)
     if how == "none":
         return Split(everything, frozenset(), frozenset(c.code for c in labels.classes))
-    if how not in ("polygons", "blocks"):
-        raise TilthError(f"split: {how!r} is not known; choose polygons, blocks or none")
+    if how not in ("polygons", "blocks", "regions"):
+        raise TilthError(f"split: {how!r} is not known; choose polygons, blocks, regions or none")
     units = _collect(labels, labels.units())
+    region = None
     if how == "blocks":
         units = _blocks(labels, units)
+    elif how == "regions":
+        region = cut(labels, units.ids, units.pixels, fraction)
+        units = _without(units, region.ids)
+        everything -= region.ids
     held = _best_choice(units.pixels, fraction, np.random.default_rng(seed))
     validation = frozenset(id_ for unit in np.flatnonzero(held) for id_ in units.ids[unit])
     kept = units.pixels[held].sum(axis=0)
@@ -53,6 +66,7 @@ def split(labels: Labels, how: str, seed: int = 0, fraction: float = 0.25) -> Sp
         everything - validation,
         validation,
         frozenset(code for code, pixels in zip(units.codes, kept, strict=True) if pixels == 0),
+        region,
     )
 
 
@@ -97,6 +111,11 @@ def _collect(labels: Labels, unit_of: dict[int, int]) -> _Units:
         ids[row].add(polygon.id)
         pixels[row, column[polygon.code]] += polygon.pixels
     return _Units([sorted(members) for members in ids], pixels, codes)
+
+
+def _without(units: _Units, ids: frozenset[int]) -> _Units:
+    kept = [row for row, members in enumerate(units.ids) if members[0] not in ids]
+    return _Units([units.ids[row] for row in kept], units.pixels[kept], units.codes)
 
 
 def _best_choice(pixels: np.ndarray, fraction: float, rng: np.random.Generator) -> np.ndarray:

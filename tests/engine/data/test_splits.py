@@ -77,7 +77,7 @@ def test_none_holds_nothing_out(many):
     parts = split(many, "none")
     assert not parts.validation_ids and parts.train_ids == set(many.ids)
     assert parts.unvalidated == {1, 2, 3}
-    with pytest.raises(TilthError, match="choose polygons, blocks or none"):
+    with pytest.raises(TilthError, match="choose polygons, blocks, regions or none"):
         split(many, "halves")
 
 

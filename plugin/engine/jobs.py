@@ -10,7 +10,7 @@ import dataclasses
 import math
 import os
 from dataclasses import dataclass, field
-from typing import Any, Dict, List, Optional, Type
+from typing import Any, Dict, List, Optional, Tuple, Type
 
 from .compare_job import Choice, CompareJob
 from .errors import TilthError
@@ -31,6 +31,16 @@ MAX_CHANNELS = 2048
 NO_BACKBONE = "none"
 MIN_ZOOM, MAX_ZOOM = 0.25, 16
 MAX_SEED = 2**32 - 1
+# Those entries of a TrainJob that a method has; methods that are not here have none of them.
+METHOD_SETTINGS: Dict[str, Tuple[str, ...]] = {
+    **dict.fromkeys(
+        ("lora", "dora", "rslora", "pissa", "olora", "loha", "lokr", "gralora"),
+        ("rank", "alpha", "dropout", "targets"),
+    ),
+    **dict.fromkeys(("hira", "delora", "miss", "vera", "oft"), ("rank", "dropout", "targets")),
+    "ia3": ("targets",),
+    "vpt": ("dropout", "prompts"),
+}
 
 
 @dataclass

@@ -8,29 +8,14 @@ stopped goes on where it was. `--table` prints the table of docs/benchmarks.md.
 from __future__ import annotations
 
 import argparse
-import os
-import tempfile
 from collections import defaultdict
 from collections.abc import Iterator
 
 import numpy as np
+from galileo import add_galileo, fits  # first: it gives the run weights of its own
+from harness import Setup, read_results, run_all
+from scenes import Scene, all_scenes
 
-# Before the engine looks: weights are added to a folder of this run's own.
-HOME = tempfile.mkdtemp(prefix="tilth-bench-")
-os.environ.setdefault("TILTH_HOME", HOME)
-
-from harness import Setup, read_results, run_all  # noqa: E402
-from scenes import ROOT, Scene, all_scenes  # noqa: E402
-from tilth_engine.backbones import catalogue, store  # noqa: E402
-from tilth_engine.backbones.matching import match_bands  # noqa: E402
-from tilth_engine.data.imagery import Image  # noqa: E402
-from tilth_engine.data.usual import usual_bands  # noqa: E402
-from tilth_engine.errors import TilthError  # noqa: E402
-from tilth_engine.events import silent  # noqa: E402
-from tilth_engine.weight_jobs import AddJob  # noqa: E402
-from tilth_engine.weights import add_weights  # noqa: E402
-
-GALILEO = ROOT.parent / "shared" / "data" / "weights" / "galileo_nano" / "encoder.pt"
 BASELINES = ("forest", "forest-neighbourhood", "unet", "alone")
 METHODS = ("probe", "frozen", "lora", "vpt", "vit-adapter", "full")
 BACKBONES = ("embedded", "galileo-nano")
@@ -48,8 +33,7 @@ def main() -> None:
     if options.table:
         print(table())
         return
-    if not store.present(catalogue.card_of("galileo-nano")):
-        add_weights(AddJob("galileo-nano", str(GALILEO)), silent())
+    add_galileo()
     for scene in all_scenes():
         if options.scenes in scene.name:
             del scene.rounds[1:]
@@ -62,20 +46,10 @@ def setups_of(scene: Scene, minutes: float) -> Iterator[Setup]:
     for name in BASELINES:
         yield Setup(name, options={"method": name, "minutes": minutes})
     for backbone in BACKBONES:
-        if fits(scene, backbone):
+        if fits(scene.image, backbone):
             for method in METHODS:
                 options = {"method": method, "backbone": backbone, "minutes": minutes}
                 yield Setup(f"{backbone}, {method}", options=options)
-
-
-def fits(scene: Scene, backbone: str) -> bool:
-    """Whether a backbone takes the scene's image."""
-    with Image.open([scene.image]) as image:
-        try:
-            match_bands(catalogue.card_of(backbone), usual_bands(image)[0])
-        except TilthError:
-            return False
-    return True
 
 
 def table() -> str:

@@ -36,18 +36,24 @@ ENGINE_LAYERS = (
     ("cli", "worker"),
     ("backbones_cli", "train_cli", "compare_cli"),
     ("run",),
-    ("train", "predict", "evaluate", "planning", "inspection", "describe", "compare"),
+    (
+        *("train", "predict", "evaluate", "planning", "inspection", "describe", "compare"),
+        *("judging", "trained_card"),
+    ),
     ("weights",),
     (
         *("prepare", "calibration", "mapping", "map_file", "normalise", "card_units"),
+        "landscape",
         *("report", "compare_report", "compare_table", "page"),
     ),
     ("training", "adapter_file", "card", "model"),
     ("backbones", "data"),
     (
         *("devices", "memory", "footprint", "events", "protocol", "errors", "home", "version"),
-        *("jobs", "weight_jobs", "compare_job", "job_reading", "child", "precise", "wording"),
+        *("jobs", "weight_jobs", "compare_job", "job_reading", "child", "precise"),
+        "wording",
     ),
+    ("backbone_wording",),
     ("method_list",),
 )
 PLUGIN_LAYERS = (

@@ -106,9 +106,9 @@ def state(card: Card) -> dict[str, Any]:
 
 
 def show(backbone: str) -> dict[str, Any]:
-    """All that is known of one backbone: its card, state and record."""
+    """All that is known of one backbone: its card, state, record, and its weights' folder."""
     card = catalogue.card_of(backbone)
-    return {**state(card), "record": store.record(card)}
+    return {**state(card), "record": store.record(card), "folder": str(store.folder(card))}
 
 
 def _wanting(backbone: str) -> Card:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
+
+from . import backbone_wording
 
 
 def result_text(verb: str, result: dict[str, Any]) -> str:
@@ -120,41 +121,10 @@ def _backbones(result: dict[str, Any]) -> str:
     if "removed" in result:
         return f"{result['removed']}: removed; {result['freed'] / 1e6:.1f} MB are free again"
     if "verified" in result:
-        return _weights(result)
-    if "backbones" not in result:
-        return json.dumps(result, indent=1, ensure_ascii=False)
-    return "\n".join(_backbone_line(card) for card in result["backbones"])
-
-
-def _weights(result: dict[str, Any]) -> str:
-    by = {"card": "is the one that Tilth knows", "hub": "is the one that the hub states"}
-    trust = by.get(result["verified"], "nobody has stated")
-    lines = [
-        f"{result['backbone']}: {result['title']}, {result['size'] / 1e6:.1f} MB in "
-        f"{result['folder']}",
-        f"sha256 {result['sha256']}, which {trust}",
-        f"licence {result['licence']}",
-    ]
-    if result["revision"]:
-        lines.insert(1, f"revision {result['revision']}")
-    return "\n".join(lines)
-
-
-def _backbone_line(card: dict[str, Any]) -> str:
-    if card["present"]:
-        where = f"here {card['stored_bytes'] / 1e6:,.0f} MB"
-    elif not card["runs"]:
-        where = "only listed"
-    elif not card["needed"]:
-        where = "no weights"
-    else:
-        where = f"to get {card['size_bytes'] / 1e6:,.0f} MB"
-    # What follows the licence's name is for those who are about to accept it.
-    licence = card["licence"].split(":")[0] + (" (binds you)" if card["binding"] else "")
-    return (
-        f"{card['id']:<18} {where:<16} {card['parameters'] / 1e6:6.1f} M  {card['title']:<34} "
-        f"{licence}"
-    )
+        return backbone_wording.fetched_text(result)
+    if "backbones" in result:
+        return backbone_wording.list_text(result["backbones"])
+    return backbone_wording.show_text(result)
 
 
 def _figure(value: float | None) -> str:

@@ -192,14 +192,30 @@ def test_no_backbone_means_the_decoder_alone():
         assert options.make(options).method == method
 
 
-def test_backbones(tilth):
+def test_backbones(tilth, monkeypatch, tmp_path):
+    monkeypatch.setenv("TILTH_HOME", str(tmp_path / "home"))
     status, out, _ = tilth("backbones")
     assert status == 0
-    assert out.startswith("embedded")
+    lines = out.splitlines()
+    ready, wanting = (
+        lines.index("Ready to use"),
+        lines.index("Weights to get: tilth backbones fetch ID"),
+    )
+    assert lines[0].startswith("BACKBONE")
+    assert lines[ready + 1].startswith("embedded ")
+    assert next(n for n, line in enumerate(lines) if line.startswith("presto ")) > wanting
+    assert max(map(len, lines)) <= 100
     assert tilth("backbones", "list")[1] == out
 
-    status, out, _ = tilth("backbones", "show", "embedded")
-    assert json.loads(out)["id"] == "embedded"
+    status, out, _ = tilth("backbones", "show", "galileo-tiny")
+    assert status == 0
+    assert out.startswith("Galileo tiny (galileo-tiny)\n")
+    assert "tilth backbones fetch galileo-tiny" in out
+
+    status, out, _ = tilth("backbones", "show", "embedded", "--json")
+    (event,) = events(out)
+    assert event["result"]["id"] == "embedded"
+    assert Path(event["result"]["folder"], "weights.safetensors").is_file()
 
     status, _, err = tilth("backbones", "show", "imaginary")
     assert status == 2

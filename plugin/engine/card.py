@@ -61,6 +61,7 @@ def _check(card: Any, files: tuple[str, ...]) -> None:
     if not (_whole(seed) and 0 <= seed <= MAX_SEED):
         raise ValueError("training: seed")
     _score(card.get("score"))
+    _score(card.get("region_score"))
     for name in files:
         entry = card["files"][name]
         if not (_whole(entry["size"]) and re.fullmatch("[0-9a-f]{64}", entry["sha256"])):

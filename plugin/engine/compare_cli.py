@@ -35,7 +35,7 @@ def add_parser(verbs: Any, common: Callable[[argparse.ArgumentParser], None]) ->
     run.add_argument("--seeds", type=int, default=3, help="runs of each choice (default: 3)")
     run.add_argument("--epochs", type=int, help="of each run")
     run.add_argument("--minutes", type=float, help="of each run at most (default: 1)")
-    run.add_argument("--split", default="polygons", choices=("polygons", "blocks"))
+    train_cli.add_split(run, [name for name in jobs.SPLITS if name != "none"])
     out = parser.add_argument_group("what it leaves")
     out.add_argument("--out", default="", metavar="FOLDER", help="for each choice's best adapter")
     out.add_argument(

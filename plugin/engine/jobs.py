@@ -22,7 +22,13 @@ DECODERS = ("slim", "linear", "fcn", "unet", "upernet")
 FORESTS = ("forest", "forest-neighbourhood")
 NORMALISATIONS = ("auto", "image", "card")
 PRECISIONS = ("auto", "float32", "bfloat16", "float16", "int8", "nf4")
-SPLITS = ("polygons", "blocks", "none")
+# What is held out, and what it is called where people choose.
+SPLITS = {
+    "polygons": "Held-out polygons",
+    "blocks": "Held-out blocks",
+    "regions": "An unseen region",
+    "none": "Nothing",
+}
 DEVICES = ("auto", "cpu", "cuda", "mps")
 MAX_THREADS = 1024
 MAX_BATCH = 1024

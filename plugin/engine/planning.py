@@ -120,8 +120,7 @@ def _text(
     polygons = sum(entry.polygons for entry in ready.labels.classes)
     pixels = sum(entry.pixels for entry in ready.labels.classes)
     title = backbone_entry(job)["title"]
-    held = len(set(ready.split.validation_ids))
-    kept = f"{held} polygons held out to score" if held else "none held out: no score"
+    kept = _held_out(ready)
     what = f"{_trained(job.method, counts[0])} on {title} ({_parameters(counts)})"
     if job.backbone == NO_BACKBONE:
         what = f"a decoder and no backbone ({_parameters(counts)})"
@@ -132,6 +131,16 @@ def _text(
         f"{len(ready.codes)} classes, {polygons} polygons "
         f"({pixels} pixels; {kept}), on {device}, about {duration(seconds)} at most."
     )
+
+
+def _held_out(ready: Prepared) -> str:
+    """What is not trained on, in words."""
+    held, region = len(ready.split.validation_ids), ready.split.region
+    kept = f"{held} polygons held out to score" if held else "none held out: no score"
+    if region is not None:
+        drawn = len(ready.labels.ids)
+        kept += f"; as unseen region {region.name}: {len(region.ids)} of {drawn} polygons"
+    return kept
 
 
 def _trained(method: str, parameters: int) -> str:

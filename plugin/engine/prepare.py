@@ -98,12 +98,18 @@ def prepared(job: TrainJob, device: torch.device, reporter: Reporter) -> Iterato
         if note:
             notes.append(note)
         own = not normalisations[0].by_card
+        if own:
+            # As a map of each of these images will have it.
+            first = normalisations[0]
+            normalisations[1:] = [first.for_image(image)[0] for image in images[1:]]
         warnings = [line for image in images for line in image.warnings] + labels.warnings
         warnings += _far_from(card, images[0])
+        parts = split(labels, job.split, job.seed if job.split_seed is None else job.split_seed)
+        warnings += _left_out(labels, parts)
         yield Prepared(
             images,
             labels,
-            split(labels, job.split, job.seed if job.split_seed is None else job.split_seed),
+            parts,
             bands,
             match,
             normalisations,
@@ -113,6 +119,36 @@ def prepared(job: TrainJob, device: torch.device, reporter: Reporter) -> Iterato
             notes,
             list(dict.fromkeys(warnings)),
         )
+
+
+def _left_out(labels: Labels, parts: Split) -> list[str]:
+    """Warnings of the classes that an unseen region leaves without a score on either side.
+
+    Marks those that nothing near is held out of as not validated.
+    """
+    if parts.region is None:
+        return []
+    beyond = {polygon.code for polygon in labels.polygons if polygon.id in parts.region.ids}
+    alone = [
+        entry.name
+        for entry in labels.classes
+        if entry.validated and entry.code in parts.unvalidated
+    ]
+    absent = [entry.name for entry in labels.classes if entry.code not in beyond]
+    for entry in labels.classes:
+        entry.validated = entry.validated and entry.code not in parts.unvalidated
+    lines = []
+    if alone:
+        lines.append(
+            f"{', '.join(alone)}: only one polygon outside of the unseen region "
+            f"({parts.region.name}): trained on, but not validated there"
+        )
+    if absent:
+        lines.append(
+            f"{', '.join(absent)}: no polygon in the unseen region ({parts.region.name}), so its "
+            "score says nothing of this"
+        )
+    return lines
 
 
 def _far_from(card: Card | None, image: Image) -> list[str]:
@@ -224,14 +260,24 @@ def matching_entry(ready: Prepared) -> dict[str, Any]:
 
 
 def held_out_entry(ready: Prepared) -> dict[str, Any]:
-    """How many polygons are held out, in all and of each class, and a digest that says which."""
-    held = ready.split.validation_ids
-    code_of = {polygon.id: polygon.code for polygon in ready.labels.polygons if polygon.id in held}
+    """How many polygons are held out, in all and of each class, and a digest that says which.
+
+    `region` is the same of the unseen region, with its name; None without one.
+    """
+    held, region = ready.split.validation_ids, ready.split.region
+    return {
+        **_counted(ready.labels, held),
+        "digest": hashlib.sha256(repr(sorted(held)).encode()).hexdigest()[:16],
+        "region": region and {"name": region.name, **_counted(ready.labels, region.ids)},
+    }
+
+
+def _counted(labels: Labels, ids: frozenset[int]) -> dict[str, Any]:
+    code_of = {polygon.id: polygon.code for polygon in labels.polygons if polygon.id in ids}
     counts = Counter(code_of.values())
     return {
-        "polygons": len(held),
-        "classes": {entry.name: counts[entry.code] for entry in ready.labels.classes},
-        "digest": hashlib.sha256(repr(sorted(held)).encode()).hexdigest()[:16],
+        "polygons": len(ids),
+        "classes": {entry.name: counts[entry.code] for entry in labels.classes},
     }
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
-from datetime import datetime, timezone
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +15,16 @@ from rasterio.windows import Window
 
 from . import adapter_file, devices, footprint
 from .adapter_file import Adapter
-from .calibration import temperature_of
 from .data.bands import Band, match
 from .data.burn import rasterise
 from .data.files import check_output
+from .data.unseen import Box
 from .errors import TilthError
 from .evaluate import scores
 from .events import Reporter
 from .jobs import TrainJob, to_json
+from .judging import judged
+from .landscape import landscape
 from .memory import ran_out, told_clearly
 from .model.decoders.factory import DecoderSettings
 from .model.decoders.forest import ForestDecoder
@@ -31,20 +32,14 @@ from .model.methods import adapt
 from .model.methods.method import Method
 from .model.segmenter import Segmenter, build, restore, stored
 from .normalise import Normalisation
-from .prepare import (
-    Prepared,
-    backbone_entry,
-    check_weights,
-    held_out_entry,
-    matching_entry,
-    prepared,
-)
+from .prepare import Prepared, backbone_entry, check_weights, held_out_entry, prepared
 from .report import training_report
+from .trained_card import trained_card
 from .training import checkpoint, memory
 from .training.aim import Aim, cover
 from .training.growth import Growth
 from .training.loop import Loop
-from .training.samples import Samples, keys_of
+from .training.samples import Chip, Samples, keys_of
 from .training.scoring import Progress
 from .version import VERSION
 
@@ -54,8 +49,6 @@ EPOCH_CHIPS = 32
 MARGIN = 8
 # Epochs below which a training that ended by time has learnt too little.
 FEW = 3
-# Pixels from all over the images whose spectra training looks at.
-LANDSCAPE = 20_000
 
 
 def train(job: TrainJob, reporter: Reporter) -> dict[str, Any]:
@@ -82,8 +75,8 @@ def train(job: TrainJob, reporter: Reporter) -> dict[str, Any]:
         samples = _samples(ready, reporter)
         segmenter, method = _segmenter(job, ready)
         _save_memory(job, segmenter, device, reporter)
-        training, held_out = _units(ready, samples)
-        loop = _learner(ready, segmenter, samples, training, held_out, device, reporter)
+        parts = _parts(ready, samples)
+        loop = _learner(ready, segmenter, samples, parts, device, reporter)
         folder = Path(job.work_folder or f"{job.out}.training")
         try:
             _run(job, loop, ready, folder, reporter)
@@ -98,14 +91,17 @@ def train(job: TrainJob, reporter: Reporter) -> dict[str, Any]:
                 f"only {loop.progress.epoch} rounds of training fitted into the time: give it "
                 "more minutes, or choose a smaller backbone"
             )
+        held_out = parts.near or parts.region
         reporter.progress(0.97, "Scoring the held-out polygons" if held_out else "Writing")
-        loop.held_out = held_out
         adapter = _as_stored(job, ready, loop, method)
-        card = _card(job, ready, loop, method, reporter)
+        classes = [entry.to_json() for entry in ready.labels.classes]
+        judgement = judged(loop, parts.near, parts.region, classes, held_out_entry(ready))
+        for text in judgement.warnings:
+            reporter.warn(text)
+        card = trained_card(job, ready, loop, method, judgement, reporter.warnings)
         if held_out:
             reporter.progress(0.98, "Learning from the held-out polygons, too")
-            everything = np.array(sorted(samples.points), np.int32)
-            loop.learn_all(Aim(samples, everything, ready.settings.chip))
+            _learn_all(ready, loop, samples)
         _write(job, loop, method, adapter, card)
         checkpoint.remove(folder)
     if job.report:
@@ -116,6 +112,7 @@ def train(job: TrainJob, reporter: Reporter) -> dict[str, Any]:
         "report": job.report,
         "card": card,
         "score": card["score"],
+        "region_score": card["region_score"],
         "epochs": loop.progress.epoch,
         "seconds": loop.progress.seconds,
         "peak_mb": footprint.peak_mb(device),
@@ -124,21 +121,40 @@ def train(job: TrainJob, reporter: Reporter) -> dict[str, Any]:
     }
 
 
+@dataclass(frozen=True)
+class _Parts:
+    """The units that are trained on, and chips of what is held out: near them, and far away."""
+
+    training: NDArray[np.int32]
+    near: list[Chip]
+    region: list[Chip]
+
+
 def _learner(
     ready: Prepared,
     segmenter: Segmenter,
     samples: Samples,
-    training: NDArray[np.int32],
-    held_out: list[Any],
+    parts: _Parts,
     device: torch.device,
     reporter: Reporter,
 ) -> Learner:
     """What trains the segmenter: a loop of steps, or for a forest its growth."""
-    aim = Aim(samples, training, ready.settings.chip)
-    fixed = (_thinned(held_out, ready.settings.seed), len(ready.codes), device, ready.settings)
+    region, settings = ready.split.region, ready.settings
+    near = region.near if region is not None else ()
+    aim = Aim(samples, parts.training, settings.chip, near)
+    fixed = (_thinned(parts.near, settings.seed), len(ready.codes), device, settings)
     if isinstance(segmenter.decoder, ForestDecoder):
         return Growth(segmenter, aim, *fixed)
-    return Loop(segmenter, aim, *fixed, _landscape(ready), reporter.warn)
+    around = landscape(ready.images, ready.normalisations, settings.seed, near)
+    return Loop(segmenter, aim, *fixed, around, reporter.warn)
+
+
+def _learn_all(ready: Prepared, loop: Learner, samples: Samples) -> None:
+    """Let what can be taught quickly learn from all that is labelled, wherever it lies."""
+    if isinstance(loop, Loop) and ready.split.region is not None:
+        loop.landscape = landscape(ready.images, ready.normalisations, ready.settings.seed)
+    everything = np.array(sorted(samples.points), np.int32)
+    loop.learn_all(Aim(samples, everything, ready.settings.chip))
 
 
 def _samples(ready: Prepared, reporter: Reporter) -> Samples:
@@ -151,6 +167,9 @@ def _samples(ready: Prepared, reporter: Reporter) -> Samples:
     to_unit = np.arange(last + 1, dtype=np.int32)
     for polygon, unit in units.items():
         to_unit[polygon] = unit
+    region = ready.split.region
+    near = region.near if region is not None else (None,) * len(ready.images)
+    beyond = np.array(sorted({units[id_] for id_ in region.ids} if region else ()), np.int32)
 
     def read_image(
         image: int, row: int, column: int, size: int
@@ -162,7 +181,9 @@ def _samples(ready: Prepared, reporter: Reporter) -> Samples:
         image: int, row: int, column: int, size: int
     ) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
         codes, ids = rasterise(ready.labels, image, Window(column, row, size, size))
-        return lookup[codes], to_unit[ids]
+        found = to_unit[ids]
+        _set_apart(found, beyond, near[image], row, column)
+        return lookup[codes], found
 
     def step(done: int, of: int) -> None:
         reporter.progress(0.02 + 0.03 * done / of, "Reading the labelled parts of the images")
@@ -171,6 +192,23 @@ def _samples(ready: Prepared, reporter: Reporter) -> Samples:
     if not samples.fill(keys, read_image, read_labels, step, ready.settings.seed):
         reporter.warn("labels: they cover more than memory holds; a random part of them is used")
     return samples
+
+
+def _set_apart(
+    units: NDArray[np.int32], beyond: NDArray[np.int32], near: Box | None, row: int, column: int
+) -> None:
+    """Give the parts of an unseen region's units [S, S] that reach out of it units of their own.
+
+    They are neither trained on, since they belong to what is held out, nor scored, since chips
+    have shown them; all the same they are learnt from in the end. Changes ``units`` in place.
+    """
+    if near is None or not len(beyond):
+        return
+    rows = np.arange(row, row + units.shape[0])[:, None]
+    columns = np.arange(column, column + units.shape[1])
+    outside = (columns >= near[0]) & (columns < near[2]) & (rows >= near[1]) & (rows < near[3])
+    # No unit is 0, so that the negative numbers are free.
+    units[:] = np.where(outside & np.isin(units, beyond), -units, units)
 
 
 def _boxes(ready: Prepared) -> list[tuple[int, int, int, int, int]]:
@@ -277,28 +315,23 @@ def _same_bands(card: dict[str, Any], ready: Prepared) -> bool:
         return False
 
 
-def _units(ready: Prepared, samples: Samples) -> tuple[NDArray[np.int32], list[Any]]:
-    """The units that are trained on, and the held-out chips."""
-    units = ready.labels.units()
-    training = {units[i] for i in ready.split.train_ids}
-    held_out = {units[i] for i in ready.split.validation_ids} - training
-    chips = cover(samples, np.array(sorted(held_out), np.int32), samples.size, MARGIN)
-    return np.array(sorted(training), np.int32), [chip for chip in chips if chip.classes.any()]
+def _parts(ready: Prepared, samples: Samples) -> _Parts:
+    """Sort what is in memory into training and held-out parts."""
+    units, split = ready.labels.units(), ready.split
+    training = {units[i] for i in split.train_ids}
+    near = {units[i] for i in split.validation_ids} - training
+    region = {units[i] for i in split.region.ids} if split.region is not None else set()
+    return _Parts(
+        np.array(sorted(training), np.int32), _chips(samples, near), _chips(samples, region)
+    )
 
 
-def _landscape(ready: Prepared) -> NDArray[np.float32]:
-    """Standardised pixels [N, C] from all over the images."""
-    rng = np.random.default_rng(ready.settings.seed)
-    parts = []
-    for image, normalisation in zip(ready.images, ready.normalisations, strict=True):
-        values = image.sample()
-        picked = rng.permutation(len(values))[: LANDSCAPE // len(ready.images)]
-        pixels = values[np.sort(picked)].T[:, :, None]
-        parts.append(normalisation.apply(pixels, np.ones(pixels.shape[1:], bool))[:, :, 0].T)
-    return np.concatenate(parts)
+def _chips(samples: Samples, units: set[int]) -> list[Chip]:
+    chips = cover(samples, np.array(sorted(units), np.int32), samples.size, MARGIN)
+    return [chip for chip in chips if chip.classes.any()]
 
 
-def _thinned(chips: list[Any], seed: int) -> list[Any]:
+def _thinned(chips: list[Chip], seed: int) -> list[Chip]:
     if len(chips) <= EPOCH_CHIPS:
         return chips
     picked = np.random.default_rng(seed).choice(len(chips), EPOCH_CHIPS, replace=False)
@@ -344,51 +377,6 @@ def _identity(job: TrainJob, ready: Prepared) -> dict[str, Any]:
     values["classes"] = [(entry.code, entry.value, entry.pixels) for entry in ready.labels.classes]
     digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
     return {"job": digest, "version": VERSION}
-
-
-def _card(
-    job: TrainJob, ready: Prepared, loop: Learner, method: Method, reporter: Reporter
-) -> dict[str, Any]:
-    classes = [entry.to_json() for entry in ready.labels.classes]
-    score, temperature = None, 1.0
-    if loop.held_out:
-        confusion, _ = loop.validate()
-        score = scores(confusion, classes)
-        temperature = temperature_of(loop.held_out_logits())
-    image = ready.images[0]
-    return {
-        "format": adapter_file.FORMAT,
-        "tilth": VERSION,
-        "name": job.name or Path(job.out).stem,
-        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "backbone": backbone_entry(job),
-        "method": method.to_dict(),
-        "decoder": ready.decoder.to_dict(),
-        "classes": classes,
-        "bands": [band.to_json() for band in ready.bands],
-        "inputs": ready.inputs.to_dict(),
-        "matching": matching_entry(ready),
-        "normalisation": ready.normalisations[0].to_dict(),
-        "resolution_m": image.resolution_m if image.resolution_m > 0 else None,
-        "chip": ready.settings.chip,
-        "temperature": temperature,
-        "score": score,
-        "training": {
-            "epochs": loop.progress.epoch,
-            "best_epoch": loop.progress.best_epoch,
-            "seconds": round(loop.progress.seconds, 1),
-            "device": str(loop.device),
-            "seed": job.seed,
-            "split": job.split,
-            "precision": memory.precision_of(job.precision, loop.device),
-            "polygons": sum(entry["polygons"] for entry in classes),
-            "pixels": sum(entry["pixels"] for entry in classes),
-            "trainable_parameters": adapt.trainable_parameters(loop.segmenter),
-            "adapter_parameters": adapt.trainable_parameters(loop.segmenter.backbone),
-            "settings": dataclasses.asdict(ready.settings),
-        },
-        "warnings": list(reporter.warnings),
-    }
 
 
 def _write(

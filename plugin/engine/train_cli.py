@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from . import jobs
@@ -20,7 +20,7 @@ def add_parser(verbs: Any, common: Callable[[argparse.ArgumentParser], None]) ->
     run = parser.add_argument_group("the run")
     run.add_argument("--epochs", type=int)
     run.add_argument("--minutes", type=float)
-    run.add_argument("--split", default="polygons", choices=jobs.SPLITS)
+    add_split(run, tuple(jobs.SPLITS))
     run.add_argument("--batch", type=int, default=0, help="chips in a step (0: Tilth chooses)")
     run.add_argument("--precision", default="auto", choices=jobs.PRECISIONS)
     run.add_argument(
@@ -51,6 +51,16 @@ def add_images(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="2024-06-15",
         help="of each --image of a stack in turn, or of all (default: the files')",
+    )
+
+
+def add_split(group: Any, choices: Sequence[str]) -> None:
+    """The option that says what is held out."""
+    group.add_argument(
+        "--split",
+        default="polygons",
+        choices=choices,
+        help="what is held out; regions: also all beyond a line, to see how good the map is there",
     )
 
 

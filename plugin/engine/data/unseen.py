@@ -72,7 +72,7 @@ def cut(labels: Labels, units: Sequence[Sequence[int]], pixels: np.ndarray, shar
             "or choose the split polygons"
         )
     chosen = best[1]
-    ids = frozenset(id_ for row in np.flatnonzero(chosen.beyond) for id_ in units[row])
+    ids = frozenset(id_ for row in np.flatnonzero(chosen.beyond) for id_ in units[int(row)])
     return Unseen(chosen.name, ids, chosen.near)
 
 

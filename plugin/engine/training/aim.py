@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
+from ..data.unseen import Box
 from .samples import Chip, Samples
 
 _NOWHERE = np.zeros((0, 3), np.int64)
@@ -14,13 +17,21 @@ class Aim:
     """Draws chips around labelled pixels of the wanted units.
 
     A class is drawn (each as often as the others), then one of its units by the square root of
-    its area, then one of the unit's pixels; the chip holds it at a random place.
+    its area, then one of the unit's pixels; the chip holds it at a random place. ``near`` has for
+    each image the box that no chip may leave, where a region must not be seen.
     """
 
-    def __init__(self, samples: Samples, units: NDArray[np.int32], size: int) -> None:
+    def __init__(
+        self,
+        samples: Samples,
+        units: NDArray[np.int32],
+        size: int,
+        near: Sequence[Box | None] = (),
+    ) -> None:
         self.samples = samples
         self.units = np.sort(units)
         self.size = size
+        self.near = near
         wanted = set(self.units.tolist())
         self.by_class: dict[int, list[tuple[float, NDArray[np.int64]]]] = {}
         for unit, classes in samples.points.items():
@@ -38,8 +49,20 @@ class Aim:
         places = units[int(rng.choice(len(units), p=weights / weights.sum()))][1]
         image, row, column = (int(v) for v in places[int(rng.integers(len(places)))])
         down, right = (int(v) for v in rng.integers(self.size // 8, self.size * 7 // 8, 2))
-        chip = self.samples.chip(image, row - down, column - right, self.size, self.units)
+        place = self._inside(image, row - down, column - right)
+        chip = self.samples.chip(image, *place, self.size, self.units)
         return _turned(chip, int(rng.integers(8)))
+
+    def _inside(self, image: int, row: int, column: int) -> tuple[int, int]:
+        """A chip's first pixel, moved so that it holds no pixel of an unseen region."""
+        box = self.near[image] if self.near else None
+        if box is None:
+            return row, column
+        left, top, right, bottom = box
+        return (
+            max(min(row, bottom - self.size), top),
+            max(min(column, right - self.size), left),
+        )
 
     def table(self, limit: int = 200_000) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """Values [N, C] and classes [N] (from 0) of the labelled pixels, at most ``limit``."""

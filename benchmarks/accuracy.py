@@ -1,4 +1,4 @@
-"""Learning curves: what 1, 3, 10 and 30 polygons a class are worth, to Tilth and to classic methods.
+"""Learning curves: Tilth and classic methods on 1, 3, 10 and 30 polygons a class.
 
     .venv/bin/python benchmarks/accuracy.py [--quick]       run what is missing
     .venv/bin/python benchmarks/accuracy.py [--quick] --table

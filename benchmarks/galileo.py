@@ -11,16 +11,16 @@ import tempfile
 # Before the engine looks: weights are added to a folder of this run's own.
 os.environ.setdefault("TILTH_HOME", tempfile.mkdtemp(prefix="tilth-bench-"))
 
-import harness  # noqa: E402, F401  makes tilth_engine importable
-from scenes import ROOT  # noqa: E402
-from tilth_engine.backbones import catalogue, store  # noqa: E402
-from tilth_engine.backbones.matching import match_bands  # noqa: E402
-from tilth_engine.data.imagery import Image  # noqa: E402
-from tilth_engine.data.usual import usual_bands  # noqa: E402
-from tilth_engine.errors import TilthError  # noqa: E402
-from tilth_engine.events import silent  # noqa: E402
-from tilth_engine.weight_jobs import AddJob  # noqa: E402
-from tilth_engine.weights import add_weights  # noqa: E402
+import harness  # noqa: F401  makes tilth_engine importable
+from scenes import ROOT
+from tilth_engine.backbones import catalogue, store
+from tilth_engine.backbones.matching import match_bands
+from tilth_engine.data.imagery import Image
+from tilth_engine.data.usual import usual_bands
+from tilth_engine.errors import TilthError
+from tilth_engine.events import silent
+from tilth_engine.weight_jobs import AddJob
+from tilth_engine.weights import add_weights
 
 WEIGHTS = ROOT.parent / "shared" / "data" / "weights" / "galileo_nano" / "encoder.pt"
 

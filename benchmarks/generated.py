@@ -21,10 +21,10 @@ from scipy.ndimage import distance_transform_edt
 # At the end, since both folders have a module "scenes".
 sys.path.append(str(ROOT / "pretraining"))
 
-from covers import CLASSES, COUNTRIES  # noqa: E402
-from landscape import make_landscape  # noqa: E402
-from sensors import SENSORS, Sensor, observe, radar  # noqa: E402
-from spectra import draw_library  # noqa: E402
+from covers import CLASSES, COUNTRIES
+from landscape import make_landscape
+from sensors import SENSORS, observe, radar
+from spectra import draw_library
 
 SIZE = 384
 CRS = "EPSG:32632"

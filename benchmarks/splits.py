@@ -26,7 +26,7 @@ SEEDS = 5
 KINDS = ("polygon", "region")
 SIZES = (1, 3, 10, 30)
 SHARE = 1 / 3
-# Shares of the polygons that a region may hold, and the angles (degrees) of the cuts that are tried.
+# Shares of the polygons that a region may hold; angles (degrees) of the cuts that are tried.
 LEAST, MOST = 0.2, 0.45
 ANGLES = (0, 45, 90, 135, 180, 225, 270, 315)
 

@@ -1,4 +1,4 @@
-"""The results as the tables of docs/benchmarks.md, with paired differences and 95 % intervals."""
+"""The pre-training's results as a table, with paired differences and 95 % intervals."""
 
 from __future__ import annotations
 
@@ -52,8 +52,7 @@ def _figure(values: dict[int, float]) -> str:
 
 
 def main() -> None:
-    """Print both tables."""
-    print(table("accuracy", [("forest", "tilth")]), end="\n\n")
+    """Print the table."""
     print(
         table(
             "pretraining",

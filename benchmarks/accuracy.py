@@ -35,7 +35,7 @@ from subjects import Subject, all_subjects  # noqa: E402
 FULL = {"seeds": SEEDS, "sizes": "1,3,10,30", "epochs": 8}
 QUICK = {"seeds": 2, "sizes": "1,3,10", "epochs": 2}
 USUAL = (*NAMES, "tilth", "alone", "random-backbone")
-# Seconds of a run where none is recorded: classic ones, and Tilth's start and epoch.
+# Seconds of a core where none are recorded: classic ones, and Tilth's start and epoch.
 CLASSIC_SECONDS, START_SECONDS, EPOCH_SECONDS = 8.0, 14.0, 5.0
 
 Work = tuple[Run, Subject, Split]
@@ -128,10 +128,10 @@ def _missing(subjects: list[Subject], options: argparse.Namespace) -> list[Work]
 
 
 def _estimate(work: list[Work], jobs: int) -> str:
-    """Says how long the work takes: by earlier runs alike, else by rule of thumb."""
+    """Says how long the work takes on free cores: by earlier runs alike, else by rule of thumb."""
     seen: dict[Any, list[float]] = defaultdict(list)
     for row in read_results("accuracy"):
-        seen[row["scene"], row["setup"], row["options"].get("epochs")].append(row["seconds"])
+        seen[row["scene"], row["setup"], row["options"].get("epochs")].append(row["cpu_seconds"])
     total, longest = 0.0, 0.0
     for run, _, _ in work:
         epochs = run.options.get("epochs")
@@ -139,7 +139,7 @@ def _estimate(work: list[Work], jobs: int) -> str:
         guess = CLASSIC_SECONDS if epochs is None else START_SECONDS + EPOCH_SECONDS * epochs
         seconds = sum(times) / len(times) if times else guess
         total, longest = total + seconds, max(longest, seconds)
-    return (f"{len(work)} runs of at most {longest:.0f} s: about {total / jobs / 60:.0f} minutes "
+    return (f"{len(work)} runs of at most {longest:.0f} s of a core: about {total / jobs / 60:.0f} minutes "
             f"with {jobs} jobs")  # fmt: skip
 
 
@@ -157,7 +157,7 @@ def _run(work: list[Work], jobs: int) -> None:
                     file.write(json.dumps(row) + "\n")
                 print(f"{number}/{len(work)}", row["scene"], row["split"], row["size"],
                       row["setup"], row["seed"], f"{row['macro_f1']:.4f}",
-                      f"{row['seconds']:.0f} s", flush=True)  # fmt: skip
+                      f"{row['cpu_seconds']:.0f} s of a core", flush=True)  # fmt: skip
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise

@@ -77,6 +77,9 @@ def _model(name: str, seed: int) -> Any:
     )
 
     if name == "boosting":
-        return HistGradientBoostingClassifier(random_state=seed)
+        # With the defaults it diverges where a class has few pixels, and can't split 20 of them.
+        return HistGradientBoostingClassifier(
+            l2_regularization=1.0, min_samples_leaf=5, random_state=seed
+        )
     kind = ExtraTreesClassifier if name == "extra-trees" else RandomForestClassifier
     return kind(TREES, random_state=seed, n_jobs=1)

@@ -50,7 +50,7 @@ def key_of(row: dict[str, Any]) -> tuple[Any, ...]:
 
 def do(run: Run, subject: Subject, split: Split) -> dict[str, Any]:
     """Run it; returns the row of the results file."""
-    started = time.monotonic()
+    started, cpu = time.monotonic(), time.process_time()
     classes = scored_classes(subject, split)
     with tempfile.TemporaryDirectory() as folder:
         here = Path(folder)
@@ -71,6 +71,7 @@ def do(run: Run, subject: Subject, split: Split) -> dict[str, Any]:
         "seed": run.seed,
         **_scores(classes, reference, answer),
         "seconds": round(time.monotonic() - started, 1),
+        "cpu_seconds": round(time.process_time() - cpu, 1),
         "commit": commit(),
     }
 

@@ -59,7 +59,7 @@ def _drawn(name: str) -> Subject:
 def _zion(name: str) -> Subject:
     """Simulated polygons in the west; NLCD in the east is the test by region.
 
-    Of its 1.2 million pixels, squares that hold about a ninth are scored.
+    Of its 1.2 million pixels, squares that hold about a sixth are scored.
     """
     scene = zion()
     part = scene.rounds[0]

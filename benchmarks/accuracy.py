@@ -139,8 +139,10 @@ def _estimate(work: list[Work], jobs: int) -> str:
         guess = CLASSIC_SECONDS if epochs is None else START_SECONDS + EPOCH_SECONDS * epochs
         seconds = sum(times) / len(times) if times else guess
         total, longest = total + seconds, max(longest, seconds)
-    return (f"{len(work)} runs of at most {longest:.0f} s of a core: about {total / jobs / 60:.0f} minutes "
-            f"with {jobs} jobs")  # fmt: skip
+    return (
+        f"{len(work)} runs of at most {longest:.0f} s of a core: "
+        f"about {total / jobs / 60:.0f} minutes with {jobs} jobs"
+    )
 
 
 def _run(work: list[Work], jobs: int) -> None:

@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from rasterio.windows import Window
 
 from .data.burn import labelled_windows, rasterise
-from .data.files import atomic_path
+from .data.files import atomic_path, check_output
 from .data.imagery import Image
 from .data.label_raster import CodeReader, category_names, colour_table, map_grid
 from .data.labels import read_labels
 from .data.source import Grid
-from .data.vectors import parse_source
+from .data.vectors import fields_of, parse_source
 from .errors import TilthError
 from .jobs import EvaluateJob
 
@@ -81,6 +81,8 @@ def evaluate(job: EvaluateJob) -> dict[str, Any]:
     suffix = Path(job.out).suffix.lower()
     if job.out and suffix not in (".json", ".html", ".htm"):
         raise TilthError(f"{job.out}: the report's name must end in .json or .html")
+    if job.out:
+        check_output(job.out)
     result = _compare(job)
     if suffix == ".json":
         with atomic_path(job.out) as beside:
@@ -134,7 +136,8 @@ def _open_reference(job: EvaluateJob, grid: Grid) -> _Reference:
     if _is_vector(job.reference):
         if not job.class_field:
             raise TilthError(
-                "class_field: name the field of the reference polygons that has the class"
+                f"{job.reference}: name the field that has the class (--class-field); its fields "
+                f"are {', '.join(fields_of(job.reference)) or 'none'}"
             )
         return _vector_reference(job)
     return _raster_reference(job.reference, grid)

@@ -28,6 +28,7 @@ from .data.opening import open_images
 from .data.place import location_of
 from .data.splits import Split, split
 from .data.usual import usual_bands
+from .data.vectors import check_layer
 from .errors import TilthError
 from .events import Reporter
 from .jobs import NO_BACKBONE, TrainJob
@@ -73,13 +74,19 @@ class Prepared:
 def prepared(job: TrainJob, device: torch.device, reporter: Reporter) -> Iterator[Prepared]:
     """Look at the job's images and labels; the images are open inside the ``with`` block.
 
-    Raises TilthError where they can't be used.
+    Raises TilthError where they can't be used; names that nothing has are refused first, before
+    anything large is read.
     """
     reporter.progress(0.0, "Opening the images")
+    card = None if job.backbone == NO_BACKBONE else catalogue.card_of(job.backbone)
+    _check_labels(job)
     images = open_images(job.images, stack=job.stack, bands=job.bands)
     with contextlib.ExitStack() as stack:
         for image in images:
             stack.callback(image.close)
+        bands, note = usual_bands(images[0])
+        notes = [note] if note else []
+        match = _match(job, card, images[0], bands)
         reporter.progress(0.01, "Reading the labels")
         labels = _labels(job, images)
         if len(labels.classes) > MAX_CLASSES:
@@ -88,11 +95,8 @@ def prepared(job: TrainJob, device: torch.device, reporter: Reporter) -> Iterato
                 "Tilth can tell apart; is it the field of the classes?"
             )
         reporter.progress(0.02, "Looking at the images' values")
-        card = None if job.backbone == NO_BACKBONE else catalogue.card_of(job.backbone)
         settings = _settings(job, device, labels)
-        bands, note = usual_bands(images[0])
-        notes = [note] if note else []
-        match, inputs = _inputs(job, card, images, bands, settings.chip, notes)
+        inputs = _inputs(job, card, images, bands, match, settings.chip, notes)
         places = match.bands if match is not None else ()
         normalisations, note = normalise(job.normalisation, card, places, images, bands)
         if note:
@@ -164,27 +168,34 @@ def _far_from(card: Card | None, image: Image) -> list[str]:
     ]
 
 
+def _match(job: TrainJob, card: Card | None, first: Image, bands: Sequence[Band]) -> Match | None:
+    """What the images' bands are to the backbone; None without one."""
+    if card is None:
+        return None
+    return match_bands(card, bands, wanted=job.matching, frames=first.times(job.dates)[0])
+
+
 def _inputs(
     job: TrainJob,
     card: Card | None,
     images: Sequence[Image],
     bands: Sequence[Band],
+    match: Match | None,
     chip: int,
     notes: list[str],
-) -> tuple[Match | None, Inputs]:
-    """What the images are to the backbone, matched; adds to the notes what has to be known."""
+) -> Inputs:
+    """What the images are to the backbone; adds to the notes what has to be known."""
     first = images[0]
     lengths = tuple(band.wavelength_nm for band in bands)
     resolution = first.resolution_m if first.resolution_m > 0 else None
     frames, dates = first.times(job.dates)
-    if card is None:
-        return None, Inputs(lengths, frames=frames, dates=dates, resolution_m=resolution)
-    match = match_bands(card, bands, wanted=job.matching, frames=frames)
+    if card is None or match is None:
+        return Inputs(lengths, frames=frames, dates=dates, resolution_m=resolution)
     told = job.time_location and card.time_location
     place = location_of(first) if told else None
     if job.time_location:
         notes.extend(_told(card, first, images, dates, place))
-    inputs = Inputs(
+    return Inputs(
         lengths,
         match.bands,
         frames,
@@ -195,7 +206,6 @@ def _inputs(
         job.zoom or zoom_for(card, chip),
         match.left_out,
     )
-    return match, inputs
 
 
 def _told(
@@ -279,6 +289,14 @@ def _counted(labels: Labels, ids: frozenset[int]) -> dict[str, Any]:
         "polygons": len(ids),
         "classes": {entry.name: counts[entry.code] for entry in labels.classes},
     }
+
+
+def _check_labels(job: TrainJob) -> None:
+    """Raise TilthError where a file of labels, its layer or the class field is not there."""
+    if job.labels:
+        check_layer(job.labels, job.class_field)
+    if job.labelled_area:
+        check_layer(job.labelled_area)
 
 
 def _labels(job: TrainJob, images: Sequence[Image]) -> Labels:

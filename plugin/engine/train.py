@@ -64,6 +64,8 @@ def train(job: TrainJob, reporter: Reporter) -> dict[str, Any]:
         if path:
             check_output(path)
     check_weights(job)
+    if job.continue_from:
+        adapter_file.read_card(job.continue_from)
     with (
         told_clearly(device, "this training", memory.REMEDY),
         prepared(job, device, reporter) as ready,
@@ -72,8 +74,9 @@ def train(job: TrainJob, reporter: Reporter) -> dict[str, Any]:
             reporter.warn(text)
         for text in ready.notes:
             reporter.info(text)
-        samples = _samples(ready, reporter)
+        # Before anything is read, since it may refuse the job, or go on in an adapter's units.
         segmenter, method = _segmenter(job, ready)
+        samples = _samples(ready, reporter)
         _save_memory(job, segmenter, device, reporter)
         parts = _parts(ready, samples)
         loop = _learner(ready, segmenter, samples, parts, device, reporter)

@@ -195,7 +195,8 @@ def test_no_common_ground(plain_map, make_raster, make_vector, box):
 
 def test_bad_input(plain_map, make_raster, make_vector, box, tmp_path):
     vector = make_vector("r.gpkg", [box(0, 0, 9, 9)], [1])
-    with pytest.raises(TilthError, match="class_field"):
+    # The option to give, and what there is to give.
+    with pytest.raises(TilthError, match=r"r\.gpkg: .*\(--class-field\); its fields are class$"):
         run(plain_map, vector)
     with pytest.raises(TilthError, match="no field 'x'"):
         run(plain_map, vector, "x")
@@ -209,6 +210,13 @@ def test_bad_input(plain_map, make_raster, make_vector, box, tmp_path):
         run(plain_map, vector, "class", tmp_path / "out.pdf")
     with pytest.raises(TilthError, match=r"folder .* does not exist"):
         run(plain_map, vector, "class", tmp_path / "no" / "out.json")
+
+
+def test_a_report_that_cannot_be_written_is_refused_first(tmp_path):
+    """Before the map is looked at, which isn't there."""
+    report = tmp_path / "nowhere" / "r.html"
+    with pytest.raises(TilthError, match=r"folder .*nowhere does not exist"):
+        evaluate(EvaluateJob(str(tmp_path / "no.tif"), "no.gpkg", "class", str(report)))
 
 
 def test_reports_are_written(named_map, make_raster, tmp_path):

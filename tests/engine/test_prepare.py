@@ -19,7 +19,7 @@ from tilth_engine.errors import TilthError
 from tilth_engine.events import Reporter
 from tilth_engine.prepare import backbone_entry, matching_entry, prepared
 
-from .worlds import scene, train_job, two_classes, write_image
+from .worlds import scene, square, train_job, two_classes, write_image, write_polygons
 
 PRITHVI = "prithvi-2-tiny-tl"
 
@@ -100,6 +100,37 @@ def test_what_is_assumed_and_what_does_not_fit_is_said(tmp_path):
         pytest.raises(TilthError, match=r"normalisation: .*level-1"),
         ready(tmp_path, images=[image], backbone=PRITHVI, normalisation="card"),
     ):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"backbone": "imaginary"}, "imaginary.*not known"),
+        ({"class_field": "klass"}, "no field 'klass'; its fields are class"),
+        ({"labels": "/nowhere.gpkg"}, "nowhere.gpkg: the file does not exist"),
+        ({"labelled_area": "/area.gpkg"}, "area.gpkg: the file does not exist"),
+    ],
+)
+def test_names_that_nothing_has_are_refused_before_an_image_is_opened(tmp_path, changes, message):
+    with (
+        pytest.raises(TilthError, match=message),
+        ready(tmp_path, **{"images": [str(tmp_path / "nothing.tif")], **changes}),
+    ):
+        pass
+
+
+def test_bands_are_refused_before_the_labels_are_read(tmp_path):
+    """These labels would be refused, too: they lie nowhere near."""
+    far = write_polygons(
+        tmp_path / "far.gpkg", [square(9000, 9000), square(9100, 9000)], ["a", "b"]
+    )
+    with (
+        pytest.raises(TilthError, match=r"'B99' is no band of .*B02, B03"),
+        ready(tmp_path, labels=far, backbone=PRITHVI, matching=["B99", "", "", ""]),
+    ):
+        pass
+    with pytest.raises(TilthError, match="no polygon lies on"), ready(tmp_path, labels=far):
         pass
 
 

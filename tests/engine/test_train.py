@@ -16,7 +16,10 @@ import pytest
 import torch
 from rasterio.transform import Affine
 from tilth_engine import adapter_file
+from tilth_engine import train as train_module
 from tilth_engine.errors import Cancelled, TilthError
+from tilth_engine.events import Reporter
+from tilth_engine.train import train
 from tilth_engine.training.loop import Loop
 
 from .worlds import BANDS, Run, scene, square, train_job, two_classes, write_image, write_polygons
@@ -376,6 +379,53 @@ def test_it_goes_on_from_an_adapter(trained, tmp_path):
     damaged = tmp_path / "damaged.tilth"
     damaged.write_bytes(Path(trained.job.out).read_bytes()[:-100])
     refused_early(dataclasses.replace(job, continue_from=str(damaged)), "damaged|not a sound")
+
+
+def test_going_on_reads_an_image_in_the_earlier_ones_units(trained, tmp_path, monkeypatch):
+    """An image twice as bright is that to the network, too: its map will be made so."""
+    seen = []
+    read = train_module._samples
+
+    def watched(ready, reporter):
+        seen.extend(entry.to_dict() for entry in ready.normalisations)
+        return read(ready, reporter)
+
+    monkeypatch.setattr(train_module, "_samples", watched)
+    image = write_image(tmp_path / "bright.tif", scene() * 2)
+
+    run = Run(
+        dataclasses.replace(
+            trained.job,
+            images=[image],
+            labels=two_classes(tmp_path / "labels.gpkg"),
+            out=str(tmp_path / "b.tilth"),
+            report="",
+            epochs=1,
+            continue_from=trained.job.out,
+        )
+    )
+
+    earlier = trained.result["card"]["normalisation"]
+    assert [entry["mean"] for entry in seen] == [earlier["mean"]]
+    assert run.result["card"]["normalisation"]["mean"] == earlier["mean"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"targets": ["kernel"]}, "kernel"),
+        ({"continue_from": "/nothing.tilth"}, "no such adapter file"),
+        ({"out": "/nowhere/a.tilth"}, "does not exist"),
+    ],
+)
+def test_what_can_be_told_from_names_is_refused_before_pixels_are_read(tmp_path, changes, message):
+    told = []
+    job = dataclasses.replace(train_job(tmp_path), **changes)
+
+    with pytest.raises(TilthError, match=message):
+        train(job, Reporter(told.append))
+
+    assert not [event for event in told if "labelled parts" in event.get("message", "")]
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGINT") or os.name == "nt", reason="POSIX signals")

@@ -55,6 +55,28 @@ def parse_source(source: str) -> tuple[str, dict[str, str]]:
     return path, options
 
 
+def fields_of(source: str) -> list[str]:
+    """The fields of ``file|layername=L``. Raises TilthError where the file or layer is missing."""
+    path, options = parse_source(source)
+    return list(_info(path, _choose_layer(path, options, "", True))["fields"])
+
+
+def check_layer(source: str, class_field: str = "", *, points: bool = False) -> str:
+    """The name of the layer that ``read_polygons`` would read; no polygon is looked at.
+
+    Raises TilthError where the file, layer or field is missing (naming those that exist).
+    """
+    path, options = parse_source(source)
+    layer = _choose_layer(path, options, class_field, points)
+    fields = list(_info(path, layer)["fields"])
+    if class_field and class_field not in fields:
+        raise TilthError(
+            f"{source}: it has no field {class_field!r}; its fields are "
+            f"{', '.join(fields) or 'none'}"
+        )
+    return layer
+
+
 def read_polygons(source: str, class_field: str = "", *, points: bool = False) -> VectorLayer:
     """Read the polygons of ``file|layername=L``; with ``points``, points as well.
 
@@ -63,11 +85,7 @@ def read_polygons(source: str, class_field: str = "", *, points: bool = False) -
     that exist), or where there is no polygon at all.
     """
     path, options = parse_source(source)
-    layer = _choose_layer(path, options, class_field, points)
-    info = _info(path, layer)
-    if class_field and class_field not in list(info["fields"]):
-        fields = ", ".join(info["fields"]) or "none"
-        raise TilthError(f"{source}: it has no field {class_field!r}; its fields are {fields}")
+    layer = check_layer(source, class_field, points=points)
     try:
         meta, _, wkb, columns = pyogrio.raw.read(
             path,

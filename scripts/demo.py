@@ -25,6 +25,8 @@ DEFAULTS = (str(SAMPLE / "image.tif"), str(SAMPLE / "polygons.gpkg"), "class", "
 TIME_LIMIT_SECONDS = int(os.environ.get("TILTH_DEMO_SECONDS", "900"))
 START_LIMIT_SECONDS = 180
 FILES = ("adapter", "map", "report", "picture")
+# Lines of QGIS's output that start with this are for the one who waits (demo_in_qgis.py).
+MARK = "demo: "
 
 
 def main(arguments: List[str]) -> int:
@@ -43,6 +45,7 @@ def main(arguments: List[str]) -> int:
     log = ROOT / "build" / "demo" / "qgis.log"
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that QGIS and Xvfb end too
     started = time.monotonic()
+    print(f"starting QGIS with {image}", flush=True)
     code = _run_qgis(
         {
             "TILTH_DEMO_IMAGE": str(Path(image).absolute()),
@@ -95,7 +98,7 @@ def _run_qgis(variables: Dict[str, str], log: Path) -> Optional[int]:
             start_new_session=True,
         )
         try:
-            return _wait(process, log.parent / "started")
+            return _wait(process, log.parent / "started", Told(log))
         except subprocess.TimeoutExpired:
             return None
         finally:
@@ -104,14 +107,36 @@ def _run_qgis(variables: Dict[str, str], log: Path) -> Optional[int]:
                 process.wait()
 
 
-def _wait(process: subprocess.Popen[bytes], started: Path) -> int:
+def _wait(process: subprocess.Popen[bytes], started: Path, told: Told) -> int:
     """The exit code. A QGIS whose Python does not work shows its window and does nothing."""
-    try:
-        return process.wait(timeout=START_LIMIT_SECONDS)
-    except subprocess.TimeoutExpired:
-        if not started.exists():
-            raise
-    return process.wait(timeout=TIME_LIMIT_SECONDS - START_LIMIT_SECONDS)
+    began = time.monotonic()
+    while True:
+        try:
+            return process.wait(timeout=0.5)
+        except subprocess.TimeoutExpired:
+            limit = TIME_LIMIT_SECONDS if started.exists() else START_LIMIT_SECONDS
+            if time.monotonic() - began > limit:
+                raise
+        finally:
+            told.show()
+
+
+class Told:
+    """What QGIS's output has for the one who waits, line by line as it comes."""
+
+    def __init__(self, log: Path) -> None:
+        self._log = log
+        self._place = 0
+
+    def show(self) -> None:
+        """Print what has come since the last time."""
+        with self._log.open("rb") as file:
+            file.seek(self._place)
+            whole, end, _ = file.read().rpartition(b"\n")
+        self._place += len(whole) + len(end)
+        for line in whole.decode("utf-8", "replace").splitlines():
+            if line.startswith(MARK):
+                print(line[len(MARK) :], flush=True)
 
 
 def _start_file(folder: Path, out: Path) -> Path:

@@ -18,6 +18,11 @@ from qgis.utils import iface
 
 MINUTES = 1.5
 SECONDS = 840.0
+# What scripts/demo.py shows of this process's output, and how often at most.
+MARK = "demo: "
+EVERY_SECONDS = 2.0
+# A longer silence than this would look like a program that hangs.
+SILENT_SECONDS = 10.0
 
 
 class DemoError(Exception):
@@ -34,6 +39,7 @@ class Demo:
         self.folder = Path(environ["TILTH_DEMO_OUT"])
         self.minutes = float(environ.get("TILTH_DEMO_MINUTES") or MINUTES)
         self.started = time.monotonic()
+        self.told = 0.0
         self.summary: Dict[str, Any] = {"error": ""}
 
     def steps(self) -> Iterator[in_qgis.Wait]:
@@ -87,8 +93,10 @@ class Demo:
         page.minutesRadio.setChecked(True)
         page.minutesSpin.setValue(self.minutes)
         page.fileWidget.setFilePath(str(self.folder / "adapter.tilth"))
-        print("training", flush=True)
+        page.nameEdit.setText(f"{Path(self.image).stem} – {Path(self.labels.split('|')[0]).stem}")
+        self._say(f"training for {self.minutes:g} min at most")
         page.runButton.click()
+        self._follow(page.task)
         yield lambda: not page.bar.busy
         if not page.result:
             raise DemoError(page.notice.text() or "the training gave no result")
@@ -99,11 +107,35 @@ class Demo:
             epochs=page.result["epochs"],
         )
 
+    def _follow(self, task: Any) -> None:
+        """Tell how far a task is: after each epoch, and where nothing else is to be told."""
+        if task is None:  # refused at once; the dock says why
+            return
+        share = [0.0]
+
+        def go_on(fraction: float, message: str, left: object) -> None:
+            share[0] = fraction
+            if fraction < 1 and time.monotonic() - self.told > SILENT_SECONDS:
+                self._say(f"{fraction:4.0%}  {message}")
+
+        def epoch_done(number: int, epochs: int, values: Dict[str, Any]) -> None:
+            score = values.get("validation_score")
+            came = "" if score is None else f", macro-F1 {score:.3f} on held-out chips"
+            if time.monotonic() - self.told > EVERY_SECONDS:
+                self._say(f"{share[0]:4.0%}  epoch {number} done{came}")
+
+        task.progressed.connect(go_on)
+        task.measured.connect(epoch_done)
+
+    def _say(self, text: str) -> None:
+        self.told = time.monotonic()
+        print(f"{MARK}{text}", flush=True)
+
     def _map(self, dock: Any) -> Iterator[in_qgis.Wait]:
         page = dock.map
         dock.train.mapNowButton.click()
         page.fileWidget.setFilePath(str(self.folder / "map.tif"))
-        print("mapping", flush=True)
+        self._say("mapping")
         page.runButton.click()
         yield lambda: not page.bar.busy
         layer = QgsProject.instance().mapLayer(page.layer_id)

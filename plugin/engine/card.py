@@ -62,6 +62,7 @@ def _check(card: Any, files: tuple[str, ...]) -> None:
         raise ValueError("training: seed")
     _score(card.get("score"))
     _score(card.get("region_score"))
+    _text(card["training"].get("unseen_region", "none"), "training: unseen region")
     for name in files:
         entry = card["files"][name]
         if not (_whole(entry["size"]) and re.fullmatch("[0-9a-f]{64}", entry["sha256"])):

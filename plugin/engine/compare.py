@@ -19,6 +19,7 @@ from .compare_job import Choice, CompareJob
 from .compare_report import write_report
 from .compare_table import Row, doubts, summaries
 from .data.files import check_output, file_faults
+from .data.unseen import THERE
 from .errors import TilthError
 from .events import Reporter
 from .jobs import FORESTS, TrainJob, to_json
@@ -105,7 +106,9 @@ class _Comparison:
                 self._progress(size * float(event["fraction"]), f"{what}: {event['message']}")
             elif event["event"] == "notice" and event["level"] == "warning":
                 warnings.append(event["message"])
-                self.reporter.warn(event["message"])
+                # Of each run, that would be a line for what the table shows.
+                if not event["message"].startswith(THERE):
+                    self.reporter.warn(event["message"])
 
         try:
             result = child.run(to_json(run), hear, self.reporter.check)
@@ -185,6 +188,7 @@ def _row_of(choice: Choice, run: TrainJob, result: dict[str, Any], warnings: lis
         choice,
         run,
         score=score.get("macro_f1"),
+        region_score=(result["region_score"] or {}).get("macro_f1"),
         overall_accuracy=score.get("overall_accuracy"),
         mean_iou=score.get("mean_iou"),
         minutes=round(result["seconds"] / 60, 3),
@@ -202,7 +206,16 @@ def _row_of(choice: Choice, run: TrainJob, result: dict[str, Any], warnings: lis
 def _row(choice: Choice, run: TrainJob, **values: Any) -> Row:
     """A row of the table: a run, as what it was and what came of it."""
     nothing = (
-        *("score", "overall_accuracy", "mean_iou", "minutes", "epochs", "device", "peak_mb"),
+        *(
+            "score",
+            "region_score",
+            "overall_accuracy",
+            "mean_iou",
+            "minutes",
+            "epochs",
+            "device",
+            "peak_mb",
+        ),
         *("adapter_mb", "parameters", "held_out"),
     )
     row: Row = {"choice": choice.name, "values": choice.values, "seed": run.seed}

@@ -14,8 +14,13 @@ from .compare_table import ENOUGH_SEEDS
 from .data.files import atomic_path
 
 _COLUMNS = (
-    *("choice", "seed", "score", "overall_accuracy", "mean_iou", "minutes", "epochs", "device"),
-    *("peak_mb", "adapter_mb", "parameters", "adapter", "error"),
+    *("choice", "seed", "score", "region_score", "overall_accuracy", "mean_iou", "minutes"),
+    *("epochs", "device", "peak_mb", "adapter_mb", "parameters", "adapter", "error"),
+)
+_SCORES = ("score", "region_score")
+_UNSEEN = (
+    "Of the unseen region it is the mean macro-F1, too; choices are ordered and told apart by the "
+    "other. "
 )
 
 
@@ -49,7 +54,7 @@ def _csv(rows: Sequence[dict[str, Any]]) -> str:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(_COLUMNS)
     for row in rows:
-        writer.writerow([_harmless(row[name]) for name in _COLUMNS])
+        writer.writerow([_harmless(row.get(name)) for name in _COLUMNS])
     return text.getvalue()
 
 
@@ -63,14 +68,16 @@ def _harmless(value: Any) -> Any:
 def _parts(result: dict[str, Any]) -> list[str]:
     held_out, finished = result["held_out"], sum(s["runs"] for s in result["choices"])
     kept = held_out["polygons"] if held_out else 0
-    lead = f"{kept} held-out polygons, the same for all; {_bounds(result)}"
+    region = (held_out or {}).get("region")
+    beyond = f" and {region['polygons']} in {region['name']}, unseen" if region else ""
+    lead = f"{kept} held-out polygons{beyond}, the same for all; {_bounds(result)}"
     if finished < result["runs"]:
         lead += f"; {finished} of {result['runs']} runs have a score"
     return [
         page.head("Comparison", "Comparison", lead),
         page.warning_list(result["warnings"]),
-        _choices(result),
-        _runs(result["rows"]),
+        _choices(result, bool(region)),
+        _runs(result["rows"], bool(region)),
     ]
 
 
@@ -81,9 +88,18 @@ def _bounds(result: dict[str, Any]) -> str:
     return f"{seeds}, {result['epochs']} epochs each" if result["epochs"] else seeds
 
 
-def _choices(result: dict[str, Any]) -> str:
+def _choices(result: dict[str, Any], region: bool) -> str:
+    """The table of choices; with ``region`` it has the unseen region's score."""
     head = page.header(
-        *("Choice", "Macro-F1", "Spread", "Lowest to highest", "Minutes", "Memory, MB"),
+        *(
+            "Choice",
+            "Macro-F1",
+            *["Unseen region"] * region,
+            "Spread",
+            "Lowest to highest",
+            "Minutes",
+            "Memory, MB",
+        ),
         *("File, MB", "Trained parameters", ""),
     )
     rows = []
@@ -93,7 +109,8 @@ def _choices(result: dict[str, Any]) -> str:
             span = f"{summary['lowest']:.3f} to {summary['highest']:.3f}"
         spread = summary["spread"]
         cells = (
-            *(page.number(summary["score"]), "–" if spread is None else f"± {spread:.3f}", span),
+            *(page.number(summary[name]) for name in _SCORES[: 1 + region]),
+            *("–" if spread is None else f"± {spread:.3f}", span),
             *(_short(summary["minutes"], 1), _short(summary["peak_mb"], 0)),
             *(_short(summary["adapter_mb"], 2), page.count(summary["parameters"])),
         )
@@ -103,7 +120,7 @@ def _choices(result: dict[str, Any]) -> str:
     note = (
         "Macro-F1 on the held-out polygons: the mean over the seeds, and its standard deviation. "
         "The spread is that of the training alone: other polygons would add theirs. "
-        "Memory is the GPU's where there is one, else all that the process took."
+        f"{_UNSEEN * region}Memory is the GPU's where there is one, else all that the process took."
     )
     if result["seeds"] >= ENOUGH_SEEDS:
         note += (
@@ -113,15 +130,16 @@ def _choices(result: dict[str, Any]) -> str:
     return f"{page.table(head, rows)}<p class='soft'>{page.text(note)}</p>"
 
 
-def _runs(rows: Sequence[dict[str, Any]]) -> str:
+def _runs(rows: Sequence[dict[str, Any]], region: bool) -> str:
     head = page.header(
-        *("Choice", "Seed", "Macro-F1", "Overall accuracy", "Mean IoU", "Minutes", "Epochs"),
-        "Device",
+        *("Choice", "Seed", "Macro-F1", *["Unseen region"] * region, "Overall accuracy"),
+        *("Mean IoU", "Minutes", "Epochs", "Device"),
     )
     lines = []
     for row in rows:
         cells = (
-            *(row["seed"], page.number(row["score"]), page.percent(row["overall_accuracy"])),
+            *(row["seed"], *(page.number(row.get(name)) for name in _SCORES[: 1 + region])),
+            page.percent(row["overall_accuracy"]),
             *(page.number(row["mean_iou"]), _short(row["minutes"], 2), row["epochs"] or "–"),
             row["device"] or page.text(row["error"]),
         )

@@ -67,11 +67,13 @@ def doubts(rows: Sequence[Row], seeds: int) -> list[str]:
 def _summary(rows: Sequence[Row]) -> Row:
     done = [row for row in rows if not row["error"]]
     scores = [row["score"] for row in done if row["score"] is not None]
+    beyond = [row["region_score"] for row in done if row.get("region_score") is not None]
     best = max(done, key=lambda row: row["score"] or 0.0, default=None)
     return {
         "choice": rows[0]["choice"],
         "runs": len(done),
         "score": statistics.fmean(scores) if scores else None,
+        "region_score": statistics.fmean(beyond) if beyond else None,
         "spread": statistics.stdev(scores) if len(scores) > 1 else None,
         "lowest": min(scores, default=None),
         "highest": max(scores, default=None),

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .calibration import temperature_of
+from .data.unseen import THERE
 from .evaluate import scores
 from .training.samples import Chip
 from .training.scoring import Scorer
@@ -75,7 +76,7 @@ def gap_warnings(near: dict[str, Any], far: dict[str, Any], held_out: dict[str, 
         return []
     f1_near, f1_far = (sum(pair[side]["f1"] for pair in pairs) / len(pairs) for side in (0, 1))
     region, lines = held_out["region"], []
-    where = f"in the unseen region ({region['name']})"
+    where = f"{THERE} ({region['name']})"
     if f1_near - f1_far > GAP:
         shared = " (over the classes that both have)" if here.keys() != there.keys() else ""
         lines.append(

@@ -13,6 +13,11 @@ from typing import Any
 
 from . import page
 
+_MEANING = (
+    "User's accuracy: of what the map shows as the class, the share that is right. "
+    "Producer's accuracy: of what is the class, the share that the map shows. Classes "
+    "without reference pixels do not enter the means."
+)
 _WIDTH, _HEIGHT = 760, 260
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 52, 14, 34
 
@@ -25,20 +30,28 @@ def training_report(
     Raises TilthError where the file can't be written.
     """
     training = card.get("training") or {}
-    score = card.get("score")
+    score, region_score = card.get("score"), card.get("region_score")
     backbone, method = card.get("backbone") or {}, card.get("method") or {}
     lead = (
         f"{method.get('name', '?')} on {backbone.get('title') or backbone.get('id', '?')}, "
         f"{training.get('polygons', '?')} polygons, {training.get('pixels', '?')} labelled pixels"
     )
     parts = [page.head(str(card.get("name", "adapter")), "Training report", lead)]
-    if score:
-        parts += [_figures(score), page.warning_list(card.get("warnings") or [])]
+    if score and region_score:
+        parts += [_both_figures(score, region_score, str(training.get("unseen_region", "")))]
+    elif score:
+        parts += [_figures(score)]
     else:
         parts.append("<p>Nothing was held out, so there is no score.</p>")
-        parts.append(page.warning_list(card.get("warnings") or []))
-    parts += [_classes(card.get("classes") or [])]
-    if score:
+    parts += [
+        page.warning_list(card.get("warnings") or []),
+        _classes(card.get("classes") or []),
+    ]
+    if score and region_score:
+        parts += [_both_scores(score, region_score)]
+        parts += [_matrix(score, ", near the polygons")]
+        parts += [_matrix(region_score, ", in the unseen region")]
+    elif score:
         parts += [_score_table(score, "Of the held-out polygons. "), _matrix(score)]
     parts += [_chart(history), _matching(card.get("matching") or {}), _settings(card, training)]
     page.write(path, str(card.get("name", "adapter")), parts)
@@ -81,6 +94,15 @@ def _figures(score: dict[str, Any]) -> str:
     return f"<div class='figures'>{cells}</div>"
 
 
+def _both_figures(score: dict[str, Any], region_score: dict[str, Any], region: str) -> str:
+    """The figures near the polygons, and below them those of the unseen region."""
+    return (
+        f"<h2>Near the polygons</h2>{_figures(score)}"
+        f"<h2>In the unseen region</h2><p class='soft'>{page.text(region)}, never trained on "
+        f"before this score: what to expect far from the polygons.</p>{_figures(region_score)}"
+    )
+
+
 def _classes(classes: Sequence[dict[str, Any]]) -> str:
     rows = []
     for entry in classes:
@@ -107,17 +129,38 @@ def _score_table(score: dict[str, Any], note: str = "") -> str:
             f"<tr>{page.name_cell(entry)}{cells}<td>{page.count(row.get('support'))}</td></tr>"
         )
     head = page.header("Class", "F1", "IoU", "User's accuracy", "Producer's accuracy", "Pixels")
-    note += (
-        "User's accuracy: of what the map shows as the class, the share that is right. "
-        "Producer's accuracy: of what is the class, the share that the map shows. Classes "
-        "without reference pixels do not enter the means."
-    )
+    note += _MEANING
     return (
         f"<h2>Accuracy by class</h2>{page.table(head, rows)}<p class='soft'>{page.text(note)}</p>"
     )
 
 
-def _matrix(score: dict[str, Any]) -> str:
+def _both_scores(near: dict[str, Any], far: dict[str, Any]) -> str:
+    """Each class's figures near the polygons and, beside them, in the unseen region."""
+    colours = {entry.get("code"): entry.get("colour") for entry in near.get("classes") or []}
+    there = {row.get("code"): row for row in far.get("per_class") or []}
+    rows = []
+    for row in near.get("per_class") or []:
+        pair = (row, there.get(row.get("code"), {}))
+        cells = [
+            page.number(one.get(key))
+            for key in ("f1", "users_accuracy", "producers_accuracy")
+            for one in pair
+        ]
+        cells += [page.count(one.get("support")) for one in pair]
+        entry = {"name": row.get("name", ""), "colour": colours.get(row.get("code"))}
+        figures = "".join(f"<td>{cell}</td>" for cell in cells)
+        rows.append(f"<tr>{page.name_cell(entry)}{figures}</tr>")
+    groups = ("F1", "User's accuracy", "Producer's accuracy", "Pixels")
+    above = "<th></th>" + "".join(f"<th colspan='2'>{page.text(group)}</th>" for group in groups)
+    head = f"{above}</tr><tr>{page.header('Class', *('Near', 'Unseen') * len(groups))}"
+    note = f"Of the held-out polygons near the others, and of the unseen region. {_MEANING}"
+    return (
+        f"<h2>Accuracy by class</h2>{page.table(head, rows)}<p class='soft'>{page.text(note)}</p>"
+    )
+
+
+def _matrix(score: dict[str, Any], where: str = "") -> str:
     """The confusion matrix, each row shaded by the share of the reference class."""
     names = [str(row.get("name", "")) for row in score.get("per_class") or []]
     confusion = score.get("confusion") or []
@@ -134,7 +177,8 @@ def _matrix(score: dict[str, Any]) -> str:
         rows.append(f"<tr><td>{page.text(name)}</td>{''.join(cells)}</tr>")
     head = "<th></th>" + "".join(f"<th title='{page.text(n)}'>{page.text(n)}</th>" for n in names)
     return (
-        "<h2>Confusion matrix</h2><p class='soft'>Pixels. Rows: reference, columns: map.</p>"
+        f"<h2>Confusion matrix{page.text(where)}</h2>"
+        "<p class='soft'>Pixels. Rows: reference, columns: map.</p>"
         f"<div class='scroll'><table class='matrix'><tr>{head}</tr>{''.join(rows)}</table></div>"
     )
 

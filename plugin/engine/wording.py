@@ -42,9 +42,18 @@ def _train(result: dict[str, Any]) -> str:
         lines += ["on the held-out polygons:", score_text(result["score"])]
     else:
         lines.append("nothing was held out: there is no score")
+    lines += _region(result["card"])
     if result["report"]:
         lines.append(f"report: {result['report']}")
     return "\n".join(lines)
+
+
+def _region(card: dict[str, Any]) -> list[str]:
+    """An adapter's score in the unseen region; nothing without one."""
+    if not card.get("region_score"):
+        return []
+    which = card["training"].get("unseen_region", "")
+    return [f"in the unseen region ({which}):", score_text(card["region_score"])]
 
 
 def _plan(result: dict[str, Any]) -> str:
@@ -68,22 +77,24 @@ def _plan(result: dict[str, Any]) -> str:
 
 def _compare(result: dict[str, Any]) -> str:
     wide = max(len(summary["choice"]) for summary in result["choices"])
+    region = any(summary["region_score"] is not None for summary in result["choices"])
     lines = [
-        f"{'choice':<{wide}} {'macro-F1':>8} {'spread':>7} {'minutes':>7} {'memory MB':>9} "
-        f"{'file MB':>8} {'trained':>11}"
+        f"{'choice':<{wide}} {'macro-F1':>8}{' unseen' * region} {'spread':>7} {'minutes':>7} "
+        f"{'memory MB':>9} {'file MB':>8} {'trained':>11}"
     ]
     for entry in result["choices"]:
         if entry["score"] is None:
             lines.append(f"{entry['choice']:<{wide}} {entry['error'] or 'no score'}")
             continue
         peak = "-" if entry["peak_mb"] is None else f"{entry['peak_mb']:.0f}"
+        beyond = f" {_figure(entry['region_score']):>6}"
         mark = "  not told apart from the best" if entry["like_best"] else ""
         if entry["like_best"] and entry["difference"][0] == 0:
             mark = "  the best"
         mark += f"  ({entry['error']})" if entry["error"] else ""
         lines.append(
-            f"{entry['choice']:<{wide}} {_figure(entry['score']):>8} "
-            f"{_figure(entry['spread']):>7} {entry['minutes']:>7.2f} {peak:>9} "
+            f"{entry['choice']:<{wide}} {_figure(entry['score']):>8}"
+            f"{beyond * region} {_figure(entry['spread']):>7} {entry['minutes']:>7.2f} {peak:>9} "
             f"{entry['adapter_mb']:>8.2f} {entry['parameters']:>11}{mark}"
         )
     if result["report"]:
@@ -114,6 +125,7 @@ def _inspect(result: dict[str, Any]) -> str:
     ]
     if card.get("score"):
         lines += ["on its held-out polygons:", score_text(card["score"])]
+    lines += _region(card)
     return "\n".join(lines)
 
 

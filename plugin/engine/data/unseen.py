@@ -20,6 +20,8 @@ EVERYWHERE: Box = (-(10**9), -(10**9), 10**9, 10**9)
 # too little is left to learn from.
 _LEAST, _MOST, _MOST_OF_SCENES = 0.1, 0.45, 0.6
 _LINES = 200
+# How warnings of what is worse there begin.
+THERE = "in the unseen region"
 # Classes that a score near and one in the region must have in common.
 _CLASSES = 2
 

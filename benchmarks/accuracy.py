@@ -15,6 +15,8 @@ import concurrent.futures
 import json
 import multiprocessing
 import os
+import signal
+import sys
 import tempfile
 from collections import defaultdict
 from pathlib import Path
@@ -148,6 +150,8 @@ def _estimate(work: list[Work], jobs: int) -> str:
 def _run(work: list[Work], jobs: int) -> None:
     """Run it, ``jobs`` at a time; every row is kept as its run ends."""
     RESULTS.mkdir(exist_ok=True)
+    # Being ended is like being interrupted: no worker stays behind with the rest of the work.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     # New processes, since PyTorch's threads do not survive a fork.
     context = multiprocessing.get_context("spawn")
     with concurrent.futures.ProcessPoolExecutor(jobs, mp_context=context) as pool:

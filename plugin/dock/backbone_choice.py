@@ -61,13 +61,25 @@ class BackboneChoice(QObject):
         cards = self._session.backbones()
         return next((card for card in cards if card.get("id") == self._wanted), {})
 
+    def check_runs(self) -> None:
+        """Raise TilthError where this Tilth can't run the chosen backbone."""
+        card = self.card()
+        if card and not card.get("runs"):
+            title = card.get("title")
+            raise TilthError(self.tr("{} is listed only: choose another backbone.").format(title))
+
+    @property
+    def lacks_weights(self) -> bool:
+        """Whether the chosen one needs weights that are not on this computer."""
+        card = self.card()
+        return bool(card.get("needed") and not card.get("present"))
+
     def check(self) -> None:
         """Raise TilthError where the chosen backbone can't be trained now."""
+        self.check_runs()
         card = self.card()
         title = card.get("title")
-        if card and not card.get("runs"):
-            raise TilthError(self.tr("{} is listed only: choose another backbone.").format(title))
-        if card.get("needed") and not card.get("present"):
+        if self.lacks_weights:
             if self.task is not None:
                 raise TilthError(self.tr("{} is not here yet.").format(title))
             on_hub = bool(card.get("repository"))

@@ -13,8 +13,11 @@ from ..engine.compare_job import CompareJob
 from ..engine.errors import TilthError
 from ..engine.jobs import TrainJob
 from . import compare_table, icons, runs, settings
+from .backbone_facts import no_backbone
 from .choices import LabelChoice
+from .compare_add import AddChoice, can_train
 from .compare_choices import ChoiceList
+from .method_fields import DEFAULTS, OF_METHOD
 from .notice import Notice
 from .opening import open_file
 from .run_bar import RunBar, time_text
@@ -30,8 +33,8 @@ _CAN_GO_ON = (*runs.CAN_RESUME, "cancelled")
 class CompareDialog(QDialog):
     """Trains what is ticked with what the other pages say. ``job`` and ``labels`` ask them."""
 
-    wanted = pyqtSignal(str)
-    """The method that the user wants to train with."""
+    wanted = pyqtSignal(object)
+    """The entries of a training that the user wants on the Train page, as a dictionary."""
 
     def __init__(
         self,
@@ -46,7 +49,8 @@ class CompareDialog(QDialog):
         self.outcome: Dict[str, Any] = {}
         self.task: Optional[runs.CompareTask] = None
         self._warnings: List[str] = []
-        self.choices = ChoiceList(self.choiceList)
+        self._backbone, self._decoder = "", ""
+        self.choices = ChoiceList(self.choiceList, self._title_of)
         self.notice = Notice(self)
         self.noticeHolder.addWidget(self.notice)
         self.bar = RunBar(self)
@@ -56,8 +60,9 @@ class CompareDialog(QDialog):
         self._show_total()
         self._show_buttons()
 
-    def open_for(self, backbone: str) -> None:
-        """Show the window; methods are tried on this backbone."""
+    def open_for(self, backbone: str, decoder: str) -> None:
+        """Show the window; methods are tried on this backbone, with this decoder."""
+        self._backbone, self._decoder = backbone, decoder
         self.choices.name_backbone(backbone)
         self.show()
         self.raise_()
@@ -86,16 +91,33 @@ class CompareDialog(QDialog):
         if self.task is not None and not self.bar.busy:
             self._run(runs.compared_further(self._session.pool, self.task))
 
+    def add(self) -> None:
+        """Ask for one more choice."""
+        cards = self._session.backbones()
+        dialog = AddChoice(cards, self._backbone, self._decoder, self)
+        if dialog.exec():
+            self.choices.add(dialog.values())
+
     def _compare_job(self) -> CompareJob:
-        train = dataclasses.replace(self._job(), minutes=self.minutesSpin.value(), epochs=None)
+        """The Train page's training, each method with its usual settings."""
+        usual = {name: DEFAULTS[name] for name in OF_METHOD}
+        minutes = self.minutesSpin.value()
+        train = dataclasses.replace(self._job(), minutes=minutes, epochs=None, **usual)
         return CompareJob(train, self.choices.choices(), self.seedsSpin.value())
+
+    def _title_of(self, backbone: str) -> str:
+        cards = [*self._session.backbones(), no_backbone()]
+        found = [str(card["title"]) for card in cards if card.get("id") == backbone]
+        return found[0] if found else backbone
 
     def _set_looks(self) -> None:
         make_quiet(self.introLabel, self.totalLabel)
         self.runButton.setIcon(icons.theme("mActionStart.svg"))
         self.cancelButton.setIcon(icons.theme("mTaskCancel.svg"))
         self.reportButton.setIcon(icons.theme("mIconInfo.svg"))
-        self.splitter.setSizes([300, 680])
+        self.addButton.setIcon(icons.theme("symbologyAdd.svg"))
+        self.removeButton.setIcon(icons.theme("symbologyRemove.svg"))
+        self.splitter.setSizes([330, 650])
         # Else Enter in a field would start, or close.
         for button in self.findChildren(QPushButton):
             button.setAutoDefault(False)
@@ -107,7 +129,11 @@ class CompareDialog(QDialog):
         self.closeButton.clicked.connect(self.close)
         self.useButton.clicked.connect(self._use)
         self.reportButton.clicked.connect(lambda: open_file(self._report()))
+        self.addButton.clicked.connect(self.add)
+        self.removeButton.clicked.connect(self.choices.remove_selected)
+        self.choiceList.itemSelectionChanged.connect(self._show_buttons)
         self.choices.changed.connect(self._show_total)
+        self._session.described.connect(self._show_buttons)
         self.seedsSpin.valueChanged.connect(self._show_total)
         self.minutesSpin.valueChanged.connect(self._show_total)
         self.table.itemSelectionChanged.connect(self._show_buttons)
@@ -115,15 +141,14 @@ class CompareDialog(QDialog):
         self.bar.ended.connect(self._show_buttons)
 
     def _show_total(self, *_: object) -> None:
-        names, seeds = self.choices.ticked(), self.seedsSpin.value()
-        forests = sum(name.startswith("forest") for name in names)
-        each = self.minutesSpin.value()
-        minutes = seeds * ((len(names) - forests) * each + forests * min(each, _FOREST_MINUTES))
+        seeds, each = self.seedsSpin.value(), self.minutesSpin.value()
+        ticked = self.choices.trainings()
+        minutes = sum(each if slow else min(each, _FOREST_MINUTES) for slow in ticked)
         self.totalLabel.setText(
             self.tr("{} trainings, about {} in all").format(
-                len(names) * seeds, time_text(60 * minutes)
+                len(ticked) * seeds, time_text(60 * seeds * minutes)
             )
-            if names
+            if ticked
             else self.tr("Nothing is ticked.")
         )
 
@@ -132,6 +157,9 @@ class CompareDialog(QDialog):
         self.reportButton.setEnabled(self.table.rowCount() > 0)
         for widget in (self.choiceList, self.seedsSpin, self.minutesSpin):
             widget.setEnabled(not self.bar.busy)
+        able = any(map(can_train, self._session.backbones()))
+        self.addButton.setEnabled(able and not self.bar.busy)
+        self.removeButton.setEnabled(self.choices.can_remove() and not self.bar.busy)
 
     def _run(self, task: runs.CompareTask) -> None:
         self.task, self._warnings = task, []
@@ -144,7 +172,7 @@ class CompareDialog(QDialog):
         self._session.start(task)
 
     def _compared(self, choices: Any) -> None:
-        compare_table.show(self.table, choices)
+        compare_table.show(self.table, choices, self.choices.title_of)
         self._show_buttons()
 
     def _noticed(self, level: str, message: str) -> None:
@@ -171,7 +199,7 @@ class CompareDialog(QDialog):
     def _use(self) -> None:
         name = compare_table.selected(self.table)
         if name:
-            self.wanted.emit(name)
+            self.wanted.emit(self.choices.values_of(name))
             self.close()
 
     def _report(self) -> str:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Optional
+from typing import Any, Callable, Dict, List, Optional
 
 from qgis.PyQt.QtCore import QCoreApplication, Qt
 from qgis.PyQt.QtWidgets import QHeaderView, QTableWidget, QTableWidgetItem
-
-from .compare_choices import title
 
 
 def _tr(text: str) -> str:
@@ -39,13 +37,16 @@ def set_up(table: QTableWidget) -> None:
     table.verticalHeader().setSectionResizeMode(mode.ResizeToContents)
 
 
-def show(table: QTableWidget, choices: List[Dict[str, Any]]) -> None:
-    """Fill in the summaries of the choices; the selection stays on its choice."""
+def show(
+    table: QTableWidget, choices: List[Dict[str, Any]], title_of: Callable[[str], str]
+) -> None:
+    """Fill in the summaries of the choices; the selection stays on its choice. ``title_of`` says
+    what a choice of a name is called."""
     chosen = selected(table)
     table.setRowCount(len(choices))
     for row, summary in enumerate(choices):
         name = str(summary.get("choice") or "")
-        for column, text in enumerate(_cells(summary)):
+        for column, text in enumerate([title_of(name), *_cells(summary)]):
             item = QTableWidgetItem(text)
             item.setToolTip(text if column in (0, 6) else "")
             if 0 < column < 6:
@@ -66,7 +67,6 @@ def selected(table: QTableWidget) -> Optional[str]:
 def _cells(summary: Dict[str, Any]) -> List[str]:
     spread, peak = summary.get("spread"), summary.get("peak_mb")
     return [
-        title(str(summary.get("choice") or "")),
         _figure(summary.get("score"), "{:.3f}"),
         _figure(spread, "± {:.3f}"),
         _figure(summary.get("minutes"), "{:.1f}"),

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any, List, Tuple
+from typing import Any, Dict, List, Tuple
 
 from qgis.gui import QgsFileWidget
 from qgis.PyQt.QtCore import QObject, Qt, pyqtSignal
 from qgis.PyQt.QtWidgets import QComboBox
 
-from ..engine.jobs import TrainJob
-from ..engine.method_list import BASELINES
+from ..engine.jobs import FORESTS, NO_BACKBONE, SPLITS, TrainJob
+from ..engine.method_list import BASELINES, METHODS
 from ..environment.paths import home
 from . import method_choice, settings
 from .backbone_choice import BackboneChoice
+from .form_rows import FormRows
+from .method_fields import DEFAULTS, OF_METHOD, MethodFields, takes_dates
 from .session import Session
 
 SUFFIX = ".tilth"
@@ -33,39 +35,70 @@ class TrainOptions(QObject):
         self._session = session
         self._named = False
         self.backbone = BackboneChoice(page, session)
+        self.fields = MethodFields(page.advancedForm, page.methodCombo, page.decoderCombo)
+        self._rows = FormRows(page.advancedForm)
         self._fill_fixed()
         self._restore()
         self._connect()
         self.show_description()
 
     def job(self) -> TrainJob:
-        """The options as a job that has neither images nor labels yet. Raises TilthError."""
+        """The options as a job that has neither images nor labels yet. Raises TilthError.
+
+        What the page doesn't show is left as it usually is.
+        """
         page = self._page
-        if page.methodCombo.currentData() not in BASELINES:
-            self.backbone.check()
+        if self.method() not in BASELINES:
+            self.backbone.check_runs()
         out = self.out_file()
-        by_minutes = page.minutesRadio.isChecked()
+        by_minutes, shows = page.minutesRadio.isChecked(), self._rows.shows
         return TrainJob(
             images=[],
             out=str(out),
             report=str(out.with_suffix(".html")),
             name=self.name(),
             backbone=self.backbone.current,
-            method=page.methodCombo.currentData(),
-            decoder=page.decoderCombo.currentData(),
+            method=self.method(),
+            decoder=page.decoderCombo.currentData() if shows(page.decoderCombo) else "slim",
             minutes=page.minutesSpin.value() if by_minutes else None,
             epochs=None if by_minutes else page.epochsSpin.value(),
             split=page.splitCombo.currentData(),
             device=page.deviceCombo.currentData() or "auto",
             seed=page.seedSpin.value(),
-            batch=page.batchSpin.value(),
-            precision=page.precisionCombo.currentData() or "auto",
-            checkpointing=page.checkpointingCheck.isChecked(),
+            batch=page.batchSpin.value() if shows(page.batchSpin) else 0,
+            precision=page.precisionCombo.currentData() if shows(page.precisionCombo) else "auto",
+            checkpointing=page.checkpointingCheck.isChecked() and shows(page.checkpointingCheck),
+            dates=_dates(page.datesEdit.text()) if shows(page.datesEdit) else [],
+            **self.fields.values(),
         )
 
-    def choose_method(self, method: str) -> None:
-        """Select a method or baseline."""
-        _select(self._page.methodCombo, method)
+    def method(self) -> str:
+        """The method or baseline; without a backbone there is nothing to adapt."""
+        method = str(self._page.methodCombo.currentData())
+        alone = self.backbone.current == NO_BACKBONE and method not in BASELINES
+        return "frozen" if alone else method
+
+    def check_weights(self) -> None:
+        """Raise TilthError where the training needs weights that are not on this computer."""
+        if self.method() not in BASELINES:
+            self.backbone.check()
+
+    def choose(self, values: Dict[str, Any]) -> None:
+        """Take over what a comparison was about: a method with its usual settings or, with a
+        backbone, all that is said of a model."""
+        page, kept = self._page, {}
+        if "backbone" in values:
+            self.backbone.choose(values["backbone"])
+            _select(page.decoderCombo, values.get("decoder", "slim"))
+        else:
+            kept = {n: v for n, v in self.fields.values().items() if n not in OF_METHOD}
+        _select(page.methodCombo, values["method"])
+        told = {name: value for name, value in values.items() if name in DEFAULTS}
+        self.fields.set_values({**kept, **told})
+
+    def forget_dates(self) -> None:
+        """The images are others: their dates are not those that were typed."""
+        self._page.datesEdit.clear()
 
     def name(self) -> str:
         """What the adapter is called."""
@@ -94,12 +127,14 @@ class TrainOptions(QObject):
         settings.keep("train/batch", page.batchSpin.value())
         settings.keep("train/checkpointing", page.checkpointingCheck.isChecked())
         self.backbone.keep()
+        self.fields.keep()
         for key, combo in self._combos():
             settings.keep(key, combo.currentData())
 
     def show_description(self) -> None:
         """Fill in what the engine told: backbones and devices."""
         self.backbone.refresh()
+        self._show_fields()
         self._fill_devices()
 
     def _combos(self) -> List[Tuple[str, QComboBox]]:
@@ -115,16 +150,7 @@ class TrainOptions(QObject):
     def _fill_fixed(self) -> None:
         page = self._page
         method_choice.fill(page.methodCombo)
-        _refill(
-            page.decoderCombo,
-            [
-                (self.tr("Detailed and small"), "slim"),
-                (self.tr("U-Net"), "unet"),
-                (self.tr("UperNet"), "upernet"),
-                (self.tr("FCN"), "fcn"),
-                (self.tr("Plain (linear)"), "linear"),
-            ],
-        )
+        method_choice.fill_decoders(page.decoderCombo)
         _refill(
             page.precisionCombo,
             [
@@ -135,14 +161,7 @@ class TrainOptions(QObject):
                 (self.tr("4 bits"), "nf4"),
             ],
         )
-        _refill(
-            page.splitCombo,
-            [
-                (self.tr("held-out polygons"), "polygons"),
-                (self.tr("held-out blocks of the image"), "blocks"),
-                (self.tr("nothing: train on all labels"), "none"),
-            ],
-        )
+        _refill(page.splitCombo, [(self.tr(text), name) for name, text in SPLITS.items()])
         page.fileWidget.setStorageMode(QgsFileWidget.StorageMode.SaveFile)
         page.fileWidget.setFilter(self.tr("Tilth adapters") + " (*.tilth)")
         page.fileWidget.setDialogTitle(self.tr("Save the adapter"))
@@ -158,19 +177,24 @@ class TrainOptions(QObject):
         by_minutes = settings.flag("train/by_minutes", True)
         page.minutesRadio.setChecked(by_minutes)
         page.epochsRadio.setChecked(not by_minutes)
+        self.fields.restore()
         page.advancedGroup.setCollapsed(True)
         for key, combo in self._combos():
             _select(combo, settings.text(key))
-        self._show_method()
+        self._show_fields()
         self._show_time()
         self._show_file()
 
     def _connect(self) -> None:
         page = self._page
+        for combo in (page.methodCombo, page.decoderCombo):
+            combo.currentIndexChanged.connect(self._show_fields)
+        self.backbone.changed.connect(self._show_fields)
         for _key, combo in self._combos():
             combo.currentIndexChanged.connect(self._emit)
-        page.methodCombo.currentIndexChanged.connect(self._show_method)
         self.backbone.changed.connect(self._emit)
+        self.fields.changed.connect(self._emit)
+        page.datesEdit.textChanged.connect(self._emit)
         page.minutesRadio.toggled.connect(self._show_time)
         for spin in (page.minutesSpin, page.epochsSpin, page.seedSpin, page.batchSpin):
             spin.valueChanged.connect(self._emit)
@@ -190,8 +214,23 @@ class TrainOptions(QObject):
         line.setPlaceholderText(self.tr("[the adapter library]"))
         self._page.fileWidget.setToolTip(str(self.out_file()))
 
-    def _show_method(self, *_: object) -> None:
-        method_choice.explain(self._page.methodCombo)
+    def _show_fields(self, *_: object) -> None:
+        """Show what the chosen method, decoder and backbone heed, and nothing else."""
+        page, card, method = self._page, self.backbone.card(), self.method()
+        method_choice.explain(page.methodCombo)
+        baseline = BASELINES.get(method)
+        alone = (baseline.backbone if baseline else self.backbone.current) == NO_BACKBONE
+        heeded = {
+            page.methodCombo: bool(baseline) or not alone,
+            page.decoderCombo: not baseline and not alone and method != "probe",
+            page.datesEdit: takes_dates(method, card),
+            page.batchSpin: not (baseline and baseline.decoder in FORESTS),
+            page.precisionCombo: not baseline and not alone and method != "full",
+            page.checkpointingCheck: not alone and (bool(baseline) or METHODS[method].rate > 0),
+        }
+        unused = [field for field, heeds in heeded.items() if not heeds]
+        decoder = str(page.decoderCombo.currentData())
+        self._rows.leave_out([*unused, *self.fields.adapt_to(method, decoder, card)])
 
     def _show_time(self, *_: object) -> None:
         by_minutes = self._page.minutesRadio.isChecked()
@@ -224,6 +263,11 @@ def free_file(folder: Path, name: str) -> Path:
     while path.exists():
         path, number = folder / f"{stem}_{number}{SUFFIX}", number + 1
     return path
+
+
+def _dates(text: str) -> List[str]:
+    """Dates that are written with commas or blanks between them."""
+    return re.split(r"[\s,;]+", text.strip(" ,;")) if text.strip(" ,;") else []
 
 
 def _refill(combo: QComboBox, entries: List[Tuple[str, str]]) -> None:

@@ -42,6 +42,7 @@ class TrainPage(QWidget):
         self.task: Optional[runs.TrainTask] = None
         self._warnings: List[str] = []
         self._planned_for: Hashable = None
+        self._images: List[str] = []
         self.chart = LearningChart(self)
         self.chartHolder.addWidget(self.chart)
         self.notice = Notice(self)
@@ -70,6 +71,7 @@ class TrainPage(QWidget):
         if not self.session.engine_ready(self.notice):
             return
         try:
+            self.options.check_weights()
             task = runs.training(self.session.pool, self.labels_page.choice(), self._job())
         except TilthError as error:
             self._say(str(error), Qgis.MessageLevel.Warning)
@@ -106,14 +108,14 @@ class TrainPage(QWidget):
         self.session.engine.installed.connect(self.notice.clear)
         self.runButton.clicked.connect(self.train)
         self.compareButton.clicked.connect(self._compare)
-        self.comparison.wanted.connect(self.options.choose_method)
+        self.comparison.wanted.connect(self.options.choose)
         self.bar.ended.connect(lambda: self.compareButton.setVisible(True))
         self.mapNowButton.clicked.connect(lambda: self.map_wanted.emit(self.result["adapter"]))
         self.cardButton.clicked.connect(lambda: self.card_wanted.emit(self.result["adapter"]))
         self.reportButton.clicked.connect(lambda: open_file(self.result["report"]))
         self.options.changed.connect(self.choices_changed)
         self.bands.changed.connect(self.choices_changed)
-        self.labels_page.changed.connect(self.choices_changed)
+        self.labels_page.changed.connect(self._labels_changed)
         self.session.described.connect(self._described)
         self.planner.planned.connect(self._planned)
         self.planner.refused.connect(self._refused)
@@ -121,7 +123,16 @@ class TrainPage(QWidget):
         self.planner.looking.connect(lambda: self._show_plan(self.tr("Looking at the labels…")))
 
     def _compare(self) -> None:
-        self.comparison.open_for(self.backboneCombo.currentText())
+        options = self.options
+        self.comparison.open_for(options.backbone.current, str(self.decoderCombo.currentData()))
+
+    def _labels_changed(self) -> None:
+        choice = self.labels_page.choice()
+        images = [layer.id() for layer in choice.images]
+        if images != self._images:
+            self._images = images
+            self.options.forget_dates()
+        self.choices_changed()
 
     def _described(self) -> None:
         self.options.show_description()
@@ -144,9 +155,22 @@ class TrainPage(QWidget):
         return self.options.backbone.current, images, choice.stack
 
     def _planned(self, plan: Any) -> None:
-        self._show_plan(str(plan.get("text") or ""))
+        self._show_plan(self._plan_text(plan))
+        self.options.fields.show_plan(plan)
         self.bands.show_plan(plan, self._planned_for)
-        self.labels_page.show_plan(plan)
+        # That weights are missing is said here, with what to do about it here.
+        about = f"backbone {self.options.backbone.current!r}:"
+        told = [text for text in plan.get("warnings") or [] if not str(text).startswith(about)]
+        self.labels_page.show_plan({**plan, "warnings": told})
+
+    def _plan_text(self, plan: Any) -> str:
+        """The plan in words, and what is to be done before it can run."""
+        text = str(plan.get("text") or "")
+        try:
+            self.options.check_weights()
+        except TilthError as error:
+            text += f"\n\n{error}"
+        return text
 
     def _refused(self, message: str) -> None:
         self._show_plan(message)

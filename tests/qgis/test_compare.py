@@ -9,8 +9,10 @@ from typing import Any, Iterator
 import pytest
 from dock_window import shown_dock, wait
 from qgis.core import QgsProject, QgsRasterLayer, QgsVectorLayer
+from qgis.PyQt.QtWidgets import QListWidget
 from tilth.plugin.dock import compare_table, settings
-from tilth.plugin.dock.compare_choices import USUAL
+from tilth.plugin.dock.compare_add import AddChoice
+from tilth.plugin.dock.compare_choices import USUAL, ChoiceList
 from tilth.plugin.dock.dock_widget import TRAIN
 
 SAMPLE = Path(__file__).resolve().parents[2] / "resources" / "sample"
@@ -21,7 +23,7 @@ ENGINE = os.environ.get("TILTH_PYTHON", "")
 def dock(project: QgsProject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """The dock with the sample scene and its polygons chosen."""
     monkeypatch.setenv("TILTH_HOME", str(tmp_path))
-    for key in ("choices", "seeds", "minutes"):
+    for key in ("choices", "added", "seeds", "minutes"):
         settings.keep(f"compare/{key}", None)
     image = QgsRasterLayer(str(SAMPLE / "image.tif"), "image", "gdal")
     labels = QgsVectorLayer(str(SAMPLE / "polygons.gpkg"), "my fields", "ogr")
@@ -78,12 +80,103 @@ def test_the_choice_is_taken_over(dock: Any) -> None:
     assert not dialog.isVisible()
 
 
+ADDED = {
+    "backbone": "galileo-nano",
+    "method": "lora",
+    "decoder": "upernet",
+    "rank": 8,
+    "dropout": 0.1,
+    "targets": ["q", "v"],
+    "image_branch": False,
+}
+NAME = "galileo-nano:lora,decoder=upernet,rank=8,dropout=0.1,targets=q+v,image_branch=no"
+
+
+def test_a_choice_is_added_compared_and_taken_over(dock: Any) -> None:
+    page, dialog = dock.train, dock.train.comparison
+    page.options.fields.set_values({"rank": 64, "zoom": 2.0})
+    page.compareButton.click()
+    dialog.choices.tick(["lora"])
+    dialog.choices.add(ADDED)
+    dialog.choices.add(dict(ADDED))  # is there already
+    assert dialog.choices.ticked() == [NAME, "lora"]
+    title = dialog.choices.title_of(NAME)
+    assert "LoRA on" in title and "UperNet" in title and "rank 8" in title
+
+    job = dialog._compare_job()
+    job.train.images, job.train.labels, job.train.class_field = ["a.tif"], "b.gpkg", "class"
+    job.train.matching = ["red", ""]  # what the user said of the page's backbone
+    job.check()
+    runs = [job.run_of(choice, 0, "c.tilth") for choice in job.choices]
+    assert {name: getattr(runs[0], name) for name in ADDED} == ADDED
+    assert (runs[0].zoom, runs[0].matching) == (0.0, [])
+    # A preset has the page's backbone, and its method's usual settings.
+    assert (runs[1].backbone, runs[1].rank, runs[1].decoder) == ("embedded", None, "slim")
+    assert (runs[1].zoom, runs[1].matching) == (2.0, ["red", ""])
+
+    dialog.choices.keep()
+    again = ChoiceList(QListWidget(), str)
+    assert again.ticked() == [NAME, "lora"]
+    assert again.values_of(NAME) == ADDED
+
+    dialog._compared([{"choice": NAME, "score": 0.8}])
+    assert dialog.table.item(0, 0).text() == title
+    dialog.table.selectRow(0)
+    dialog.useButton.click()
+    assert page.methodCombo.currentData() == "lora"
+    assert page.decoderCombo.currentData() == "upernet"
+    assert page.options.job().rank == 8
+
+    row = dialog.choiceList.row(dialog.choices._added()[0])
+    dialog.choiceList.item(row).setSelected(True)
+    assert dialog.removeButton.isEnabled()
+    dialog.removeButton.click()
+    assert dialog.choices.ticked() == ["lora"]
+    assert not dialog.removeButton.isEnabled()
+
+
+def test_only_what_can_be_trained_is_offered(qgis_app: Any) -> None:
+    common = {"runs": True, "needed": True, "lora_targets": ["attn.qkv"]}
+    cards = [
+        {**common, "id": "far", "title": "Far", "present": False},
+        {**common, "id": "near", "title": "Near", "present": True},
+        {"id": "listed", "title": "Listed", "runs": False},
+    ]
+    dialog = AddChoice(cards, "far", "unet")
+    combo = dialog.backbone
+    assert [combo.itemData(row) for row in range(combo.count())] == ["near"]
+    assert dialog.method.findData("forest") < 0
+    dialog.fields.set_values({"rank": 4})
+    wanted = {"backbone": "near", "method": "lora", "decoder": "unet", "rank": 4}
+    assert dialog.values() == wanted
+    dialog.method.setCurrentIndex(dialog.method.findData("probe"))
+    assert dialog.values() == {"backbone": "near", "method": "probe"}
+
+
+@pytest.mark.skipif(not ENGINE, reason="there is no engine: TILTH_PYTHON is not set")
+def test_a_plan_needs_no_weights(dock: Any) -> None:
+    """The plan is shown, with what has to be done first."""
+    assert wait(lambda: dock.session.description, 300), dock.session.engine.state
+    page = dock.train
+    page.options.backbone.choose("galileo-nano")
+    assert wait(lambda: "Galileo" in page.planLabel.text() and not page.planner.busy, 120)
+    text = page.planLabel.text()
+    assert "LoRA adapter on Galileo nano" in text and "50 polygons" in text
+    assert "not on this computer: download it first" in text
+    assert page.bands.isVisibleTo(page)
+    assert "tilth backbones" not in dock.labels.notice.text()
+    page.runButton.click()
+    assert "download it first" in page.notice.text() and not page.bar.busy
+
+
 @pytest.mark.skipif(not ENGINE, reason="there is no engine: TILTH_PYTHON is not set")
 def test_a_short_comparison(dock: Any) -> None:
     """Rows come one by one; cancelled, it keeps them, and goes on from there."""
     assert wait(lambda: dock.session.description, 300), dock.session.engine.state
     dialog = dock.train.comparison
-    dialog.choices.tick(["forest", "alone"])
+    dialog.choices.tick(["forest"])
+    small = {"backbone": "embedded", "method": "lora", "decoder": "linear", "rank": 4}
+    dialog.choices.add(small)
     dialog.seedsSpin.setValue(1)
     dialog.minutesSpin.setValue(0.1)
     dialog.runButton.click()
@@ -102,7 +195,7 @@ def test_a_short_comparison(dock: Any) -> None:
     assert dialog.outcome, dialog.notice.text()
     assert dialog.table.rowCount() == 2
     names = {entry["choice"] for entry in dialog.outcome["choices"]}
-    assert names == {"forest", "alone"} and first
+    assert names == {"forest", "embedded:lora,decoder=linear,rank=4"} and first
     assert all(entry["score"] for entry in dialog.outcome["choices"])
     assert "held out" in dialog.notice.text()  # few polygons
     assert Path(dialog.outcome["report"]).is_file()

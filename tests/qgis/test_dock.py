@@ -2,14 +2,38 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Iterator, List
 
 import pytest
 from dock_window import shown_dock, wait
-from qgis.core import QgsFeature, QgsGeometry, QgsProject, QgsSettings, QgsVectorLayer
-from tilth.plugin.dock import chart, class_table, label_checks, settings, train_options
+from qgis.core import (
+    QgsFeature,
+    QgsGeometry,
+    QgsProject,
+    QgsRasterLayer,
+    QgsSettings,
+    QgsVectorLayer,
+)
+from tilth.plugin.dock import (
+    chart,
+    class_table,
+    label_checks,
+    layer_names,
+    settings,
+    train_options,
+)
 from tilth.plugin.dock.class_scan import ClassCount
 from tilth.plugin.dock.dock_widget import MAP, TRAIN
+from tilth.plugin.dock.method_fields import DEFAULTS
+from tilth.plugin.engine.jobs import TrainJob
+
+SAMPLE = Path(__file__).resolve().parents[2] / "resources" / "sample" / "image.tif"
+EMBEDDED = {
+    "id": "embedded",
+    "runs": True,
+    "lora_targets": ["attn.qkv", "attn.proj", "mlp.fc1", "mlp.fc2"],
+}
 
 
 @pytest.fixture
@@ -18,6 +42,10 @@ def dock(project: QgsProject, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.delenv("TILTH_PYTHON", raising=False)
     with shown_dock() as made:
         yield made
+
+
+def _choose(combo: Any, data: str) -> None:
+    combo.setCurrentIndex(combo.findData(data))
 
 
 def _labels(classes: List[Any], name: str = "labels") -> QgsVectorLayer:
@@ -131,6 +159,109 @@ def test_what_saves_memory_goes_into_the_job_and_is_kept(
     page.options.keep()
     assert (settings.number("train/batch", 0), settings.text("train/precision")) == (4, "nf4")
     assert settings.flag("train/checkpointing", False)
+
+
+def test_each_method_shows_its_own_settings(dock: Any) -> None:
+    page, fields = dock.train, dock.train.options.fields.widgets
+    page.options.backbone.card = lambda: EMBEDDED  # as an engine tells it
+    page.options.show_description()
+    shown = {}
+    for method in ("lora", "vera", "ia3", "vpt", "bitfit", "probe", "forest"):
+        _choose(page.methodCombo, method)
+        shown[method] = {name for name, field in fields.items() if not field.isHidden()}
+        assert page.batchSpin.isHidden() == (method == "forest")
+        assert page.decoderCombo.isHidden() == (method in ("probe", "forest"))
+    assert shown == {
+        "lora": {"rank", "alpha", "dropout", "targets", "zoom"},
+        "vera": {"rank", "dropout", "targets", "zoom"},
+        "ia3": {"targets", "zoom"},
+        "vpt": {"dropout", "prompts", "zoom"},
+        "bitfit": {"zoom"},
+        "probe": {"zoom"},
+        "forest": set(),
+    }
+    _choose(page.methodCombo, "lora")
+    _choose(page.decoderCombo, "unet")
+    assert not fields["image_branch"].isHidden()
+    assert fields["time_location"].isHidden() and page.datesEdit.isHidden()
+    page.options.backbone.card = lambda: {**EMBEDDED, "mean": [1.0], "time_location": True}
+    page.options.show_description()
+    assert not fields["time_location"].isHidden() and not page.datesEdit.isHidden()
+    assert not fields["normalisation"].isHidden()
+    assert all(field.toolTip() for field in (*fields.values(), page.datesEdit))
+
+
+@pytest.mark.parametrize("closed", [True, False])
+def test_what_is_set_goes_into_the_job_and_is_kept(
+    dock: Any, closed: bool, request: pytest.FixtureRequest
+) -> None:
+    request.addfinalizer(lambda: QgsSettings().remove("tilth/train"))
+    page = dock.train
+    page.options.backbone.card = lambda: {**EMBEDDED, "mean": [1.0], "time_location": True}
+    page.options.show_description()
+    page.advancedGroup.setCollapsed(False)
+    usual = TrainJob(images=[], out="")
+    job = page.options.job()
+    for name in (*DEFAULTS, "dates"):
+        assert getattr(job, name) == getattr(usual, name) == DEFAULTS.get(name, [])
+
+    wanted = {"rank": 64, "alpha": 32, "dropout": 0.0, "targets": ["qkv", "fc2"]}
+    wanted.update(image_branch=False, normalisation="card", zoom=2.5, time_location=True)
+    _choose(page.decoderCombo, "fcn")
+    page.options.fields.set_values(wanted)
+    page.datesEdit.setText("2024-06-15, 2024-07-01")
+    page.advancedGroup.setCollapsed(closed)
+    job = page.options.job()
+    job.images, job.labels, job.class_field = ["scene.tif"], "labels.gpkg", "class"
+    job.check()
+    assert {name: getattr(job, name) for name in wanted} == wanted
+    assert job.dates == ["2024-06-15", "2024-07-01"]
+
+    page.options.keep()
+    page.options.fields.set_values({})
+    assert page.options.job().rank is None
+    page.options.fields.restore()
+    assert {name: getattr(page.options.job(), name) for name in wanted} == wanted
+
+    _choose(page.methodCombo, "forest")  # heeds none of them
+    job = page.options.job()
+    assert all(getattr(job, name) == DEFAULTS[name] for name in wanted)
+    assert job.dates == []
+
+
+def test_without_a_backbone_there_is_nothing_to_adapt(dock: Any) -> None:
+    options = dock.train.options
+    options.backbone._wanted = "none"
+    options.show_description()
+    options.backbone._wanted = "none"
+    job = options.job()
+    assert (job.backbone, job.method, job.decoder) == ("none", "frozen", "slim")
+    _choose(dock.train.methodCombo, "forest")
+    assert options.job().method == "forest"
+
+
+@pytest.mark.parametrize(
+    ("targets", "ticked", "told"),
+    [
+        (["attn.qkv", "attn.proj"], ["q", "v"], ["q", "v"]),
+        (["attn.qkv", "mlp.fc2"], ["q", "k", "v", "fc2"], ["qkv", "fc2"]),
+        (["attn.q_proj", "attn.k_proj", "attn.v_proj"], ["q", "k", "v"], ["q", "k", "v"]),
+        (["mlp.fc1_g", "mlp.fc1_x", "mlp.fc2"], ["q", "fc1"], ["fc1"]),
+        (["conv1", "conv2"], ["q", "fc1"], []),
+    ],
+)
+def test_layers_are_those_that_the_backbone_has(targets: Any, ticked: Any, told: Any) -> None:
+    assert layer_names.as_targets(ticked, {"lora_targets": targets}) == told
+
+
+def test_other_images_have_other_dates(dock: Any, project: QgsProject) -> None:
+    dock.train.datesEdit.setText("2024-06-15")
+    dock.labels.changed.emit()
+    assert dock.train.datesEdit.text() == "2024-06-15"
+    layer = QgsRasterLayer(str(SAMPLE), "image", "gdal")
+    project.addMapLayer(layer)
+    dock.labels.images.set_layers([layer])
+    assert dock.train.datesEdit.text() == ""
 
 
 def test_adapters_never_write_over_each_other(tmp_path: Any) -> None:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
 import runpy
+import subprocess
 from pathlib import Path
 from typing import Any, Iterator
 
 import pytest
 from dock_window import shown_dock, wait
 from qgis.PyQt.QtWidgets import QFrame, QScrollArea, QVBoxLayout, QWidget
-from tilth.plugin.dock import backbone_choice, backbone_facts
+from tilth.plugin.dock import backbone_choice, backbone_facts, layer_names
 from tilth.plugin.dock.backbone_panel import BackbonePanel
 from tilth.plugin.dock.dock_widget import TRAIN
 from tilth.plugin.dock.licence_dialog import LicenceDialog
@@ -124,25 +126,44 @@ def test_every_model_says_what_it_needs(page: Any, choice: Any) -> None:
     assert page.options.job().backbone == "none"
 
 
-def test_what_is_not_here_can_not_be_trained(page: Any, choice: Any) -> None:
+def test_what_is_not_here_can_be_planned_and_not_trained(page: Any, choice: Any) -> None:
     choice.choose("presto")
+    assert page.options.job().backbone == "presto"
     with pytest.raises(TilthError, match="not on this computer: add its file first"):
-        page.options.job()
+        page.options.check_weights()
     page.train()
     assert "add its file first" in page.notice.text()
     choice.choose("olmoearth-nano")
     with pytest.raises(TilthError, match="listed only"):
-        choice.check()
+        page.options.job()
 
 
 def test_a_baseline_needs_no_weights(page: Any, choice: Any) -> None:
     choice.choose("presto")
     before = "lora"
-    page.options.choose_method("forest")
+    page.options.choose({"method": "forest"})
     try:
+        page.options.check_weights()
         assert page.options.job().settled().backbone == "none"
     finally:
-        page.options.choose_method(before)
+        page.options.choose({"method": before})
+
+
+def test_the_layers_that_can_be_chosen_are_those_that_the_engine_knows(page: Any) -> None:
+    script = (
+        "import json, runpy, sys; runpy.run_path(sys.argv[1])\n"
+        "from tilth_engine.backbones import catalogue\n"
+        "from tilth_engine.model.methods.targets import role\n"
+        "cards = catalogue.cards().items()\n"
+        "print(json.dumps({n: [role(t) for t in c.lora_targets] for n, c in cards}))"
+    )
+    launch = ROOT / "plugin" / "engine" / "launch.py"
+    told = subprocess.run([ENGINE, "-c", script, str(launch)], capture_output=True, check=True)
+    parts = {"qkv": ("q", "k", "v"), "": ()}
+    for backbone, roles in json.loads(told.stdout).items():
+        card = next(card for card in page.session.backbones() if card["id"] == backbone)
+        expected = {part for role in roles for part in parts.get(role, (role,))}
+        assert set(layer_names.layers_of(card)) == expected, backbone
 
 
 @pytest.mark.parametrize("width", [170, 230, 420])

@@ -139,7 +139,7 @@ def _held_out(ready: Prepared) -> str:
     kept = f"{held} polygons held out to score" if held else "none held out: no score"
     if region is not None:
         drawn = len(ready.labels.ids)
-        kept += f"; as unseen region {region.name}: {len(region.ids)} of {drawn} polygons"
+        kept += f"; an unseen region, {region.name}: {len(region.ids)} of {drawn} polygons"
     return kept
 
 

@@ -149,8 +149,8 @@ def _left_out(labels: Labels, parts: Split) -> list[str]:
         )
     if absent:
         lines.append(
-            f"{', '.join(absent)}: no polygon in the unseen region ({parts.region.name}), so its "
-            "score says nothing of this"
+            f"{', '.join(absent)}: no polygon in the unseen region ({parts.region.name}), so not "
+            "scored there"
         )
     return lines
 

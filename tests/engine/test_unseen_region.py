@@ -122,8 +122,8 @@ def test_the_plan_says_what_would_be_held_out(tmp_path):
 
     text = plan(PlanJob(job), Reporter(lambda event: None))["text"]
 
-    assert "8 polygons held out to score; as " in text
-    assert "unseen region the east: 12 of 46 polygons" in text
+    assert "8 polygons held out to score; " in text
+    assert "; an unseen region, the east: 12 of 46 polygons" in text
 
 
 def test_training_sees_no_pixel_of_the_region_and_learns_its_polygons_in_the_end(

@@ -29,6 +29,8 @@ def html(adapter: Adapter, waiting: str) -> str:
     card = adapter.card
     score = wording.score_line(card.get("score"))
     parts.append(f"<p>{escape(score or _tr('Not checked on held-out labels'))}</p>")
+    region = wording.region_line(card)
+    parts += [f"<p>{escape(region)}</p>"] if region else []
     parts += [f"<p>⚠ {escape(str(text))}</p>" for text in card.get("warnings") or []]
     parts.append(_classes(card))
     parts.append(_table(_facts(adapter)))

@@ -7,6 +7,9 @@ from typing import Any, Callable, Dict, List, Optional
 from qgis.PyQt.QtCore import QCoreApplication, Qt
 from qgis.PyQt.QtWidgets import QHeaderView, QTableWidget, QTableWidgetItem
 
+# The column that is there only where a region was cut off.
+_UNSEEN = 2
+
 
 def _tr(text: str) -> str:
     return QCoreApplication.translate("CompareTable", text)
@@ -17,6 +20,7 @@ def set_up(table: QTableWidget) -> None:
     heads = (
         (_tr("Choice"), ""),
         (_tr("Score"), _tr("Macro-F1 on the held-out polygons, the mean over the seeds")),
+        (_tr("Unseen"), _tr("Macro-F1 in the region that no training saw")),
         (_tr("Spread"), _tr("Standard deviation of the score over the seeds")),
         (_tr("Minutes"), _tr("What a training takes")),
         (_tr("Memory"), _tr("The GPU's peak where there is one, else all that the process took")),
@@ -29,6 +33,7 @@ def set_up(table: QTableWidget) -> None:
         item.setToolTip(tip)
         table.setHorizontalHeaderItem(column, item)
     table.verticalHeader().hide()
+    table.setColumnHidden(_UNSEEN, True)
     # Names and verdicts share what the figures leave, and break where they have to.
     header, mode = table.horizontalHeader(), QHeaderView.ResizeMode
     for column in range(len(heads)):
@@ -42,14 +47,15 @@ def show(
 ) -> None:
     """Fill in the summaries of the choices; the selection stays on its choice. ``title_of`` says
     what a choice of a name is called."""
-    chosen = selected(table)
+    chosen, last = selected(table), table.columnCount() - 1
     table.setRowCount(len(choices))
+    table.setColumnHidden(_UNSEEN, all(entry.get("region_score") is None for entry in choices))
     for row, summary in enumerate(choices):
         name = str(summary.get("choice") or "")
         for column, text in enumerate([title_of(name), *_cells(summary)]):
             item = QTableWidgetItem(text)
-            item.setToolTip(text if column in (0, 6) else "")
-            if 0 < column < 6:
+            item.setToolTip(text if column in (0, last) else "")
+            if 0 < column < last:
                 item.setTextAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
             table.setItem(row, column, item)
         table.item(row, 0).setData(Qt.ItemDataRole.UserRole, name)
@@ -68,6 +74,7 @@ def _cells(summary: Dict[str, Any]) -> List[str]:
     spread, peak = summary.get("spread"), summary.get("peak_mb")
     return [
         _figure(summary.get("score"), "{:.3f}"),
+        _figure(summary.get("region_score"), "{:.3f}"),
         _figure(spread, "± {:.3f}"),
         _figure(summary.get("minutes"), "{:.1f}"),
         _figure(peak / 1000 if isinstance(peak, (int, float)) else None, "{:.1f} GB"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from html import escape
 from pathlib import Path
 from typing import Any, Dict, List, Optional
 
@@ -30,11 +31,24 @@ def score_line(score: Optional[Dict[str, Any]]) -> str:
     )
 
 
+def region_line(card: Dict[str, Any]) -> str:
+    """How good an adapter is in a region that its training did not see; empty where it has none."""
+    score = (card.get("region_score") or {}).get("macro_f1")
+    if not isinstance(score, (int, float)):
+        return ""
+    which = str((card.get("training") or {}).get("unseen_region") or "")
+    words = _tr("Macro-F1 {score:.2f} in the unseen region").format(score=score)
+    return f"{words} ({which})" if which else words
+
+
 def trained(result: Dict[str, Any]) -> str:
     """What came of a training, in rich text."""
     score = result.get("score")
     line = score_line(score) or _tr("Not checked: no labels were held out")
     parts = [f"<b>{line}.</b>"]
+    region = region_line(result.get("card") or {})
+    if region:
+        parts.append(f"<b>{escape(region)}.</b>")
     weakest = _weakest(score)
     if weakest:
         parts.append(weakest)

@@ -65,12 +65,17 @@ def test_the_choice_is_taken_over(dock: Any) -> None:
     dialog._compared(rows)
 
     texts = [
-        [dialog.table.item(row, column).text() for column in range(7)]
+        [dialog.table.item(row, column).text() for column in range(8) if column != 2]
         for row in range(dialog.table.rowCount())
     ]
+    assert dialog.table.isColumnHidden(2)
     assert texts[0] == ["Random forest", "0.900", "± 0.010", "0.1", "0.5 GB", "0.5 MB", "the best"]
     assert texts[1][4:] == ["–", "1.5 MB", "below the best"]
     assert texts[2][1:] == ["–", "–", "–", "–", "–", "its memory is too small"]
+
+    dialog._compared([{**rows[0], "region_score": 0.71}, *rows[1:]])
+    assert not dialog.table.isColumnHidden(2)
+    assert [dialog.table.item(row, 2).text() for row in range(3)] == ["0.710", "–", "–"]
 
     dialog.table.selectRow(0)
     dialog._compared([rows[1], rows[0]])  # another is in front now; the selection stays

@@ -22,6 +22,7 @@ from tilth.plugin.dock import (
     layer_names,
     settings,
     train_options,
+    wording,
 )
 from tilth.plugin.dock.class_scan import ClassCount
 from tilth.plugin.dock.dock_widget import MAP, TRAIN
@@ -252,6 +253,13 @@ def test_without_a_backbone_there_is_nothing_to_adapt(dock: Any) -> None:
 )
 def test_layers_are_those_that_the_backbone_has(targets: Any, ticked: Any, told: Any) -> None:
     assert layer_names.as_targets(ticked, {"lora_targets": targets}) == told
+
+
+def test_the_score_in_the_unseen_region_is_told() -> None:
+    card = {"region_score": {"macro_f1": 0.614}, "training": {"unseen_region": "the <east>"}}
+    result = {"card": card, "score": {"macro_f1": 0.8, "per_class": []}}
+    assert "Macro-F1 0.61 in the unseen region (the &lt;east&gt;)" in wording.trained(result)
+    assert wording.region_line({"region_score": None, "training": {}}) == ""
 
 
 def test_other_images_have_other_dates(dock: Any, project: QgsProject) -> None:

@@ -136,6 +136,7 @@ class TrainOptions(QObject):
         self.backbone.refresh()
         self._show_fields()
         self._fill_devices()
+        self._show_changes()
 
     def _combos(self) -> List[Tuple[str, QComboBox]]:
         page = self._page
@@ -192,6 +193,7 @@ class TrainOptions(QObject):
         self.backbone.changed.connect(self._show_fields)
         for _key, combo in self._combos():
             combo.currentIndexChanged.connect(self._emit)
+        self.changed.connect(self._show_changes)
         self.backbone.changed.connect(self._emit)
         self.fields.changed.connect(self._emit)
         page.datesEdit.textChanged.connect(self._emit)
@@ -205,6 +207,19 @@ class TrainOptions(QObject):
 
     def _emit(self, *_: object) -> None:
         self.changed.emit()
+
+    def _show_changes(self) -> None:
+        """Say on the group of advanced options, which is mostly closed, that some are set."""
+        page, shows = self._page, self._rows.shows
+        combos = (page.methodCombo, page.decoderCombo, page.deviceCombo, page.precisionCombo)
+        number = len(self.fields.values())
+        number += sum(combo.currentIndex() > 0 and shows(combo) for combo in combos)
+        number += bool(page.seedSpin.value())
+        number += bool(page.batchSpin.value()) and shows(page.batchSpin)
+        number += page.checkpointingCheck.isChecked() and shows(page.checkpointingCheck)
+        number += bool(page.datesEdit.text()) and shows(page.datesEdit)
+        words = self.tr("Advanced ({} set)").format(number) if number else self.tr("Advanced")
+        page.advancedGroup.setTitle(words)
 
     def _take_name(self, text: str) -> None:
         self._named = bool(text.strip())

@@ -201,6 +201,7 @@ def test_what_is_set_goes_into_the_job_and_is_kept(
     page.options.backbone.card = lambda: {**EMBEDDED, "mean": [1.0], "time_location": True}
     page.options.show_description()
     page.advancedGroup.setCollapsed(False)
+    assert page.advancedGroup.title() == "Advanced"
     usual = TrainJob(images=[], out="")
     job = page.options.job()
     for name in (*DEFAULTS, "dates"):
@@ -211,6 +212,7 @@ def test_what_is_set_goes_into_the_job_and_is_kept(
     _choose(page.decoderCombo, "fcn")
     page.options.fields.set_values(wanted)
     page.datesEdit.setText("2024-06-15, 2024-07-01")
+    assert page.advancedGroup.title() == "Advanced (10 set)"
     page.advancedGroup.setCollapsed(closed)
     job = page.options.job()
     job.images, job.labels, job.class_field = ["scene.tif"], "labels.gpkg", "class"

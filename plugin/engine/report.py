@@ -18,6 +18,10 @@ _MEANING = (
     "Producer's accuracy: of what is the class, the share that the map shows. Classes "
     "without reference pixels do not enter the means."
 )
+_CHART_NOTE = (
+    "<p class='soft'>The score after each epoch is of a sample of what is held out, the final score "
+    "above is of all of it: the two can differ.</p>"
+)
 _WIDTH, _HEIGHT = 760, 260
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 52, 14, 34
 
@@ -39,8 +43,8 @@ def training_report(
     parts = [page.head(str(card.get("name", "adapter")), "Training report", lead)]
     if score and region_score:
         parts += [_both_figures(score, region_score, str(training.get("unseen_region", "")))]
-    elif score:
-        parts += [_figures(score)]
+    elif score or region_score:
+        parts += [_figures(score or region_score)]
     else:
         parts.append("<p>Nothing was held out, so there is no score.</p>")
     parts += [
@@ -51,8 +55,9 @@ def training_report(
         parts += [_both_scores(score, region_score)]
         parts += [_matrix(score, ", near the polygons")]
         parts += [_matrix(region_score, ", in the unseen region")]
-    elif score:
-        parts += [_score_table(score, "Of the held-out polygons. "), _matrix(score)]
+    elif score or region_score:
+        which = "Of the held-out polygons. " if score else "Of the unseen region alone. "
+        parts += [_score_table(score or region_score, which), _matrix(score or region_score)]
     parts += [_chart(history), _matching(card.get("matching") or {}), _settings(card, training)]
     page.write(path, str(card.get("name", "adapter")), parts)
 
@@ -208,6 +213,7 @@ def _chart(history: Sequence[dict[str, Any]]) -> str:
         "<h2>Course of the training</h2>"
         f"<svg viewBox='0 0 {_WIDTH} {_HEIGHT + 24}' width='{_WIDTH}' role='img' "
         f"aria-label='Loss and validation score by epoch'>{body}{_legend(legend)}</svg>"
+        f"{_CHART_NOTE if score else ''}"
     )
 
 

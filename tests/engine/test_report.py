@@ -103,6 +103,8 @@ def test_a_training_report(tmp_path):
         "lora; rank 16; targets qkv, proj",
         "labels: few",
         "Chip",
+        # Why the curve's end is not the figure at the top.
+        "after each epoch is of a sample of what is held out, the final score above is of all of it",
     ):
         assert text in page, text
 
@@ -113,9 +115,22 @@ def test_nothing_held_out(tmp_path):
     training_report(path, card(score=None, warnings=[], resolution_m=None), history)
     page, checker = checked(path)
     assert "Nothing was held out" in page and "Warnings" not in page
+    assert "after each epoch" not in page
     assert "circle" in checker.tags  # one epoch is a point
     training_report(path, card(score=None), [])
     assert "svg" not in checked(path)[1].tags
+
+
+def test_both_scores_stand_side_by_side(tmp_path):
+    path = tmp_path / "r.html"
+    far = scores(np.array([[30, 70], [0, 0]]), CLASSES)
+    training_report(path, card(region_score=far, training={"unseen_region": EVIL}), HISTORY)
+    page, checker = checked(path)
+    assert EVIL not in page and EVIL in "".join(checker.text)
+    assert "<td>0.947</td><td>0.462</td>" in page
+    assert page.count("Confusion matrix") == 2
+    training_report(path, card(score=None, region_score=far), HISTORY)
+    assert "Of the unseen region alone" in checked(path)[0]
 
 
 def test_the_chart_stays_in_its_frame(tmp_path):

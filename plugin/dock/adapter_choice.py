@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any, Dict, Optional
 
-from qgis.PyQt.QtCore import QObject, Qt
+from qgis.PyQt.QtCore import QObject, Qt, pyqtSignal
 from qgis.PyQt.QtWidgets import QFileDialog, QWidget
 
 from ..engine.errors import TilthError
@@ -19,6 +19,9 @@ LAST = "map/adapter"
 
 class AdapterChoice(QObject):
     """Fills the combo from the library, and says what the chosen one is."""
+
+    changed = pyqtSignal()
+    """Another adapter is chosen, or more is known of it."""
 
     def __init__(self, page: Any, session: Session, library: Library) -> None:
         super().__init__(page)
@@ -42,6 +45,12 @@ class AdapterChoice(QObject):
         if not adapter.path.is_file():
             raise TilthError(self.tr("The adapter's file is gone: {}").format(path))
         return adapter
+
+    def card(self) -> Dict[str, Any]:
+        """The chosen adapter's card; empty where there is none, or it has not been read yet."""
+        path = self._page.adapterCombo.currentData()
+        adapter = self._library.find(path) if path else None
+        return adapter.card if adapter is not None else {}
 
     def choose(self, path: str) -> None:
         """Choose the adapter in this file."""
@@ -73,6 +82,7 @@ class AdapterChoice(QObject):
         adapter = self._library.find(path) if path else None
         self._page.adapterHint.setText(self._hint(adapter))
         self._page.adapterCombo.setToolTip(path or "")
+        self.changed.emit()
 
     def _hint(self, adapter: Optional[Adapter]) -> str:
         if adapter is None:

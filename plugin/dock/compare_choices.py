@@ -4,7 +4,7 @@ added, and all methods on the Train page's backbone."""
 from __future__ import annotations
 
 import json
-from typing import Callable, List
+from typing import Callable, Dict, List
 
 from qgis.PyQt.QtCore import QCoreApplication, QObject, Qt, pyqtSignal
 from qgis.PyQt.QtWidgets import QListWidget, QListWidgetItem
@@ -74,6 +74,10 @@ class ChoiceList(QObject):
     def title_of(self, name: str) -> str:
         """What a choice of this name is called."""
         return title_of(self.values_of(name), self._backbone_title)
+
+    def added_titles(self) -> Dict[str, str]:
+        """What the choices that were added are called, by their names."""
+        return {item.data(_NAME): item.text() for item in self._added()}
 
     def add(self, values: Values, on: bool = True) -> None:
         """Add a choice below the others that were added; where it is there, tick it."""

@@ -76,7 +76,8 @@ class CompareDialog(QDialog):
         try:
             if not self.choices.ticked():
                 raise TilthError(self.tr("Nothing is ticked: tick what to compare."))
-            task = runs.comparing(self._session.pool, self._labels(), self._compare_job())
+            job, titles = self._compare_job(), self.choices.added_titles()
+            task = runs.comparing(self._session.pool, self._labels(), job, titles)
         except TilthError as error:
             self.notice.show_text(str(error), Qgis.MessageLevel.Warning)
             return

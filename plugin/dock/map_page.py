@@ -12,7 +12,7 @@ from qgis.PyQt.QtWidgets import QWidget
 from ..engine.errors import TilthError
 from ..engine.jobs import Extent, PredictJob
 from ..layers import extents, result
-from . import icons, runs, settings
+from . import dates, icons, runs, settings
 from .adapter_choice import AdapterChoice
 from .choices import check_image
 from .connections import Connections
@@ -104,11 +104,15 @@ class MapPage(QWidget):
         make_quiet(self.extentHint)
         self._show_several(False)
         self._show_extent()
+        self._show_dates()
 
     def _connect(self) -> None:
         self.session.engine.installed.connect(self.notice.clear)
         self.runButton.clicked.connect(self.run)
         self.severalCheck.toggled.connect(self._show_several)
+        self.adapters.changed.connect(self._show_dates)
+        self.imageCombo.layerChanged.connect(self._forget_dates)
+        self.images.changed.connect(self._forget_dates)
         for radio in (self.wholeRadio, self.canvasRadio, self.rectangleRadio):
             radio.toggled.connect(self._show_extent)
         self.rectangleRadio.clicked.connect(self._ask_rectangle)
@@ -140,6 +144,7 @@ class MapPage(QWidget):
             images=[layer.source() for layer in images],
             out=str(out),
             stack=len(images) > 1,
+            dates=dates.dates_in(self.datesEdit.text()) if self._dated() else [],
             extent=self._extent(images[0]),
             confidence=str(confidence) if self.confidenceCheck.isChecked() else "",
             device=settings.text("train/device", "auto"),
@@ -172,6 +177,17 @@ class MapPage(QWidget):
         self.images.setVisible(several)
         self.images.stackCheck.setVisible(False)
         self.imageCombo.setEnabled(not several)
+
+    def _forget_dates(self, *_: object) -> None:
+        """Other images have other dates."""
+        self.datesEdit.clear()
+
+    def _dated(self) -> bool:
+        return dates.heeded_in_mapping(self.adapters.card())
+
+    def _show_dates(self) -> None:
+        for part in (self.datesLabel, self.datesEdit):
+            part.setVisible(self._dated())
 
     def _show_extent(self, *_: object) -> None:
         by_rectangle = self.rectangleRadio.isChecked()

@@ -179,12 +179,6 @@ class MethodFields(QObject):
         self.changed.emit()
 
 
-def takes_dates(method: str, card: Card) -> bool:
-    """Whether a training with these heeds the images' dates."""
-    dated = bool(card.get("time_location")) or (card.get("several_dates") or 1) > 1
-    return dated and method not in BASELINES
-
-
 def _heeded(method: str, decoder: str, card: Card) -> Iterator[str]:
     """The entries that concern a training with this method, decoder and backbone."""
     if method in BASELINES or card.get("id") == NO_BACKBONE:

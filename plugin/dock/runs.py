@@ -43,13 +43,13 @@ class LabelTask(JobTask):
         return result
 
     def readable(self, message: str) -> str:
-        """The message with layers' names in the place of our own files' paths."""
+        """The message with layers' names in the place of our own files' paths, and the like."""
         for path, name in sorted(self.names.items(), key=lambda item: -len(item[0])):
             message = message.replace(path, name)
         return message
 
     def _hear(self, event: Dict[str, Any]) -> None:
-        if event["event"] == "notice":
+        if event["event"] in ("notice", "progress"):
             event = {**event, "message": self.readable(str(event.get("message") or ""))}
         super()._hear(event)
 
@@ -129,11 +129,14 @@ def resumed(pool: WorkerPool, task: TrainTask) -> TrainTask:
     return TrainTask(pool, job, (), task.folder, task.names)
 
 
-def comparing(pool: WorkerPool, choice: LabelChoice, job: CompareJob) -> CompareTask:
-    """In the main thread: the task that compares on what is chosen. Raises TilthError."""
+def comparing(
+    pool: WorkerPool, choice: LabelChoice, job: CompareJob, titles: Dict[str, str]
+) -> CompareTask:
+    """In the main thread: the task that compares on what is chosen. ``titles`` are what choices
+    with names that people don't read are called. Raises TilthError."""
     folder = home() / "comparisons" / f"{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:6]}"
     job = dataclasses.replace(job, report=str(folder / "comparison.html"))
-    names: Dict[str, str] = {}
+    names = dict(titles)
     steps = [Step(step.message, _on_inner(step.act)) for step in _steps(choice, job.train, names)]
     return CompareTask(pool, job, steps, folder, names)
 

@@ -13,10 +13,10 @@ from qgis.PyQt.QtWidgets import QComboBox
 from ..engine.jobs import FORESTS, NO_BACKBONE, SPLITS, TrainJob
 from ..engine.method_list import BASELINES, METHODS
 from ..environment.paths import home
-from . import method_choice, settings
+from . import dates, method_choice, settings
 from .backbone_choice import BackboneChoice
 from .form_rows import FormRows
-from .method_fields import DEFAULTS, OF_METHOD, MethodFields, takes_dates
+from .method_fields import DEFAULTS, OF_METHOD, MethodFields
 from .session import Session
 
 SUFFIX = ".tilth"
@@ -68,7 +68,7 @@ class TrainOptions(QObject):
             batch=page.batchSpin.value() if shows(page.batchSpin) else 0,
             precision=page.precisionCombo.currentData() if shows(page.precisionCombo) else "auto",
             checkpointing=page.checkpointingCheck.isChecked() and shows(page.checkpointingCheck),
-            dates=_dates(page.datesEdit.text()) if shows(page.datesEdit) else [],
+            dates=dates.dates_in(page.datesEdit.text()) if shows(page.datesEdit) else [],
             **self.fields.values(),
         )
 
@@ -238,7 +238,7 @@ class TrainOptions(QObject):
         heeded = {
             page.methodCombo: bool(baseline) or not alone,
             page.decoderCombo: not baseline and not alone and method != "probe",
-            page.datesEdit: takes_dates(method, card),
+            page.datesEdit: dates.heeded_in_training(method, card),
             page.batchSpin: not (baseline and baseline.decoder in FORESTS),
             page.precisionCombo: not baseline and not alone and method != "full",
             page.checkpointingCheck: not alone and (bool(baseline) or METHODS[method].rate > 0),
@@ -278,11 +278,6 @@ def free_file(folder: Path, name: str) -> Path:
     while path.exists():
         path, number = folder / f"{stem}_{number}{SUFFIX}", number + 1
     return path
-
-
-def _dates(text: str) -> List[str]:
-    """Dates that are written with commas or blanks between them."""
-    return re.split(r"[\s,;]+", text.strip(" ,;")) if text.strip(" ,;") else []
 
 
 def _refill(combo: QComboBox, entries: List[Tuple[str, str]]) -> None:

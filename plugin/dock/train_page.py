@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Dict, Hashable, List, Optional
 
 from qgis.core import Qgis
-from qgis.PyQt.QtCore import pyqtSignal
+from qgis.PyQt.QtCore import QTimer, pyqtSignal
 from qgis.PyQt.QtWidgets import QWidget
 
 from ..engine.errors import TilthError
@@ -53,6 +53,10 @@ class TrainPage(QWidget):
         self.bar = RunBar(self)
         self.comparison = CompareDialog(session, self._job, labels_page.choice, self)
         self.planner = Planner(session, self._plan_task, self)
+        self._scroll_target: QWidget = self.learningGroup
+        self._scroll_timer = QTimer(self)
+        self._scroll_timer.setSingleShot(True)
+        self._scroll_timer.timeout.connect(self._scroll_now)
         self._set_looks()
         self._connect()
 
@@ -245,5 +249,11 @@ class TrainPage(QWidget):
         self.session.tell(message, level)
 
     def _scroll_to(self, widget: QWidget) -> None:
+        """Once all that appears and goes with it has its place."""
+        self._scroll_target = widget
+        self._scroll_timer.start()
+
+    def _scroll_now(self) -> None:
+        self.layout().activate()
         self.scroll.widget().layout().activate()
-        self.scroll.ensureWidgetVisible(widget)
+        self.scroll.ensureWidgetVisible(self._scroll_target)

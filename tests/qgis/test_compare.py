@@ -186,6 +186,8 @@ def test_a_short_comparison(dock: Any) -> None:
     dialog.minutesSpin.setValue(0.1)
     dialog.runButton.click()
     assert dialog.bar.busy, dialog.notice.text()
+    told = []
+    dialog.task.progressed.connect(lambda _share, message, _left: told.append(message))
     assert not dialog.choiceList.isEnabled()
 
     assert wait(lambda: dialog.table.rowCount() == 1 or not dialog.bar.busy, 300)
@@ -196,9 +198,13 @@ def test_a_short_comparison(dock: Any) -> None:
     first = dialog.table.item(0, 0).text()
 
     dialog.notice.button.click()
+    dialog.task.progressed.connect(lambda _share, message, _left: told.append(message))
     assert wait(lambda: not dialog.bar.busy, 300)
+    assert any(message.startswith("LoRA on Tilth embedded") for message in told)
     assert dialog.outcome, dialog.notice.text()
     assert dialog.table.rowCount() == 2
+    # Progress speaks of what was added by its title.
+    assert not any(message.startswith("embedded:") for message in told)
     names = {entry["choice"] for entry in dialog.outcome["choices"]}
     assert names == {"forest", "embedded:lora,decoder=linear,rank=4"} and first
     assert all(entry["score"] for entry in dialog.outcome["choices"])

@@ -26,6 +26,7 @@ from tilth.plugin.dock import (
 )
 from tilth.plugin.dock.class_scan import ClassCount
 from tilth.plugin.dock.dock_widget import MAP, TRAIN
+from tilth.plugin.dock.library import Adapter
 from tilth.plugin.dock.method_fields import DEFAULTS
 from tilth.plugin.engine.jobs import TrainJob
 
@@ -255,6 +256,29 @@ def test_without_a_backbone_there_is_nothing_to_adapt(dock: Any) -> None:
 )
 def test_layers_are_those_that_the_backbone_has(targets: Any, ticked: Any, told: Any) -> None:
     assert layer_names.as_targets(ticked, {"lora_targets": targets}) == told
+
+
+def test_a_map_asks_for_dates_where_the_adapter_was_told_them(
+    dock: Any, project: QgsProject, tmp_path: Path
+) -> None:
+    page, file = dock.map, tmp_path / "a.tilth"
+    file.touch()
+    adapter = Adapter(file)
+    dock.library.adapters, dock.library.find = lambda: [adapter], lambda _path: adapter
+    layer = QgsRasterLayer(str(SAMPLE), "image", "gdal")
+    project.addMapLayer(layer)
+    page.choose_image(layer)
+    page.choose_adapter(str(file))
+    page.datesEdit.setText("2024-06-15")
+    assert page.datesEdit.isHidden()
+    assert page._task().job.dates == []
+
+    adapter.card = {"inputs": {"time_location": True, "dates": []}}
+    dock.library.changed.emit()
+    assert not page.datesEdit.isHidden()
+    assert page._task().job.dates == ["2024-06-15"]
+    page.imageCombo.setLayer(None)
+    assert page.datesEdit.text() == ""
 
 
 def test_the_score_in_the_unseen_region_is_told() -> None:

@@ -19,8 +19,8 @@ _MEANING = (
     "without reference pixels do not enter the means."
 )
 _CHART_NOTE = (
-    "<p class='soft'>The score after each epoch is of a sample of what is held out, the final score "
-    "above is of all of it: the two can differ.</p>"
+    "<p class='soft'>The score after each epoch is of a sample of what is held out; the final "
+    "score above is of all of it. The two can differ.</p>"
 )
 _WIDTH, _HEIGHT = 760, 260
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 52, 14, 34
@@ -35,6 +35,7 @@ def training_report(
     """
     training = card.get("training") or {}
     score, region_score = card.get("score"), card.get("region_score")
+    only = score or region_score
     backbone, method = card.get("backbone") or {}, card.get("method") or {}
     lead = (
         f"{method.get('name', '?')} on {backbone.get('title') or backbone.get('id', '?')}, "
@@ -43,8 +44,8 @@ def training_report(
     parts = [page.head(str(card.get("name", "adapter")), "Training report", lead)]
     if score and region_score:
         parts += [_both_figures(score, region_score, str(training.get("unseen_region", "")))]
-    elif score or region_score:
-        parts += [_figures(score or region_score)]
+    elif only:
+        parts += [_figures(only)]
     else:
         parts.append("<p>Nothing was held out, so there is no score.</p>")
     parts += [
@@ -55,9 +56,9 @@ def training_report(
         parts += [_both_scores(score, region_score)]
         parts += [_matrix(score, ", near the polygons")]
         parts += [_matrix(region_score, ", in the unseen region")]
-    elif score or region_score:
+    elif only:
         which = "Of the held-out polygons. " if score else "Of the unseen region alone. "
-        parts += [_score_table(score or region_score, which), _matrix(score or region_score)]
+        parts += [_score_table(only, which), _matrix(only)]
     parts += [_chart(history), _matching(card.get("matching") or {}), _settings(card, training)]
     page.write(path, str(card.get("name", "adapter")), parts)
 

@@ -14,6 +14,22 @@ from .events import Reporter
 from .run import Runner, failure
 from .version import VERSION
 
+# How the command line calls a job's entries, where that differs; messages begin with the entry.
+OPTIONS = {
+    "checkpointing": "--checkpointing",
+    "choices": "--choice",
+    "class_field": "--class-field",
+    "continue_from": "--continue-from",
+    "dates": "--date",
+    "decoder_channels": "--decoder-channels",
+    "extent": "--extent",
+    "image_branch": "--no-image-branch",
+    "images": "--image",
+    "label_raster": "--label-raster",
+    "labelled_area": "--labelled-area",
+    "matching": "--match",
+    "time_location": "--time-location",
+}
 EXIT = {"input": 2, "memory": 2, "cancelled": 130, "internal": 1}
 
 
@@ -87,7 +103,7 @@ class _Text:
             mark = "warning: " if event["level"] == "warning" else ""
             print(_plain(f"{mark}{event['message']}"), file=sys.stderr)
         elif kind == "error":
-            print(_plain(f"tilth: {event['message']}"), file=sys.stderr)
+            print(_plain(f"tilth: {_with_option(event['message'])}"), file=sys.stderr)
             if event["log"]:
                 print(f"tilth: the details are in {event['log']}", file=sys.stderr)
 
@@ -124,6 +140,12 @@ class _Text:
     def _clear(self) -> None:
         if sys.stderr.isatty():
             sys.stderr.write("\r\033[K")
+
+
+def _with_option(message: str) -> str:
+    """The message with the option that it is about, as it is written on the command line."""
+    entry, colon, rest = message.partition(": ")
+    return f"{OPTIONS[entry]}: {rest}" if colon and entry in OPTIONS else message
 
 
 def _plain(text: str) -> str:

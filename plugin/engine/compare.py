@@ -20,6 +20,7 @@ from .compare_report import write_report
 from .compare_table import Row, doubts, summaries
 from .data.files import check_output, file_faults
 from .data.unseen import THERE
+from .data.vectors import check_layer
 from .errors import TilthError
 from .events import Reporter
 from .jobs import FORESTS, TrainJob, to_json
@@ -35,6 +36,9 @@ def compare(job: CompareJob, reporter: Reporter) -> dict[str, Any]:
     A choice that fails is a row with its reason. Raises TilthError where no choice can be trained
     or an output can't be written, and Cancelled; what had finished by then is kept.
     """
+    # What no choice could be trained with is told once, and at once.
+    if job.train.labels:
+        check_layer(job.train.labels, job.train.class_field)
     with _folder(job) as folder:
         if job.report:
             check_output(job.report)

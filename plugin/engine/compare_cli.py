@@ -49,6 +49,7 @@ def add_parser(verbs: Any, common: Callable[[argparse.ArgumentParser], None]) ->
 
 
 def _job(options: argparse.Namespace) -> CompareJob:
+    train_cli.need_class_field(options)
     names = {item.name for item in dataclasses.fields(jobs.TrainJob)} - {"out", "report"}
     values = {name: value for name, value in vars(options).items() if name in names}
     if options.minutes is None and options.epochs is None:

@@ -24,6 +24,7 @@ from .adapter_file import damaged, read, read_card
 from .backbones import catalogue, store
 from .backbones.inputs import Inputs
 from .data.bands import Band
+from .data.files import check_output
 from .data.imagery import Image
 from .data.masks import Mask
 from .data.opening import open_matching
@@ -113,6 +114,8 @@ def predict(job: PredictJob, reporter: Reporter, models: Models | None = None) -
     started = time.monotonic()
     devices.set_threads(job.threads)
     device = devices.choose(job.device)
+    for path in filter(None, (job.out, job.confidence, job.probabilities)):
+        check_output(path)
     reporter.progress(0.0, "Loading the adapter")
     card = read_card(job.adapter)
     wanted = [Band(band["name"], band["wavelength_nm"]) for band in card["bands"]]
@@ -193,7 +196,7 @@ def window_of(image: Image, extent: Extent | None) -> Window:
     right = min(int(np.ceil(columns[-1] - 1e-6)), image.width)
     bottom = min(int(np.ceil(rows[-1] - 1e-6)), image.height)
     if left >= right or top >= bottom:
-        bounds = ", ".join(f"{value:g}" for value in image.bounds)
+        bounds = ", ".join(f"{value:.10g}" for value in image.bounds)
         raise TilthError(
             f"extent: it lies outside {image.name} ({bounds}); choose one that touches the image"
         )

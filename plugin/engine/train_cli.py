@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from . import jobs
+from .errors import TilthError
 
 
 def add_parser(verbs: Any, common: Callable[[argparse.ArgumentParser], None]) -> None:
@@ -123,7 +124,20 @@ def _add_inputs(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def need_class_field(options: argparse.Namespace) -> None:
+    """Raise TilthError where polygons are given without the field that has their class."""
+    if options.labels and not options.class_field:
+        from .data.vectors import fields_of
+
+        fields = ", ".join(fields_of(options.labels)) or "none"
+        raise TilthError(
+            f"{options.labels}: name the field that has the class (--class-field); its fields are "
+            f"{fields}"
+        )
+
+
 def _job(options: argparse.Namespace) -> Any:
+    need_class_field(options)
     names = {item.name for item in dataclasses.fields(jobs.TrainJob)}
     values = {name: value for name, value in vars(options).items() if name in names}
     if options.method is None:

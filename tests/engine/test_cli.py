@@ -223,6 +223,30 @@ def test_backbones(tilth, monkeypatch, tmp_path):
     assert len(err.splitlines()) == 1
 
 
+def test_without_a_class_field_the_option_and_the_fields_are_named(tilth, tmp_path):
+    job = train_job(tmp_path)
+    for verb in ("train", "compare"):
+        line = [verb, "--image", job.images[0], "--labels", job.labels, "--out", job.out]
+        status, _, err = tilth(*line)
+        assert status == 2
+        assert err == (
+            f"tilth: {job.labels}: name the field that has the class (--class-field); its fields "
+            "are class\n"
+        )
+
+
+def test_a_wrong_entry_is_called_by_its_option(tilth, tmp_path):
+    job = train_job(tmp_path)
+    model = ["--backbone", "prithvi-2-tiny-tl", "--random-backbone"]
+
+    status, out, err = tilth(*arguments_of(job, *model, "--match", "B2,B3"))
+    assert (status, out) == (2, "")
+    assert err.startswith("tilth: --match: 2 entries for 4 bands")
+
+    status, out, _ = tilth(*arguments_of(job, *model, "--match", "B2,B3", "--json"))
+    assert events(out)[-1]["message"].startswith("matching: ")  # as the job's entry is called
+
+
 GOOD = "train --image a --labels l --class-field c --out o"
 MAP = "predict --image a --adapter b --out c"
 

@@ -140,6 +140,17 @@ def test_a_second_call_trains_only_what_is_missing(done, tmp_path, monkeypatch):
         compare.compare(dataclasses.replace(again, train=other), Reporter(lambda event: None))
 
 
+def test_labels_that_no_choice_can_use_are_refused_once_and_at_once(done):
+    job, *_ = done
+    events = []
+    wrong = dataclasses.replace(job.train, class_field="klass")
+
+    with pytest.raises(TilthError, match="no field 'klass'; its fields are class"):
+        compare.compare(dataclasses.replace(job, train=wrong), Reporter(events.append))
+
+    assert of_kind(events, "row") == []
+
+
 def test_cancelled_it_keeps_what_had_finished(done, tmp_path):
     job, _, _ = done
     report = tmp_path / "c.json"

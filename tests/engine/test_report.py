@@ -104,7 +104,7 @@ def test_a_training_report(tmp_path):
         "labels: few",
         "Chip",
         # Why the curve's end is not the figure at the top.
-        "after each epoch is of a sample of what is held out, the final score above is of all of it",
+        "after each epoch is of a sample of what is held out; the final score above is",
     ):
         assert text in page, text
 

@@ -125,7 +125,7 @@ def checked(days: Sequence[str], count: int) -> list[str]:
         try:
             result.append(datetime.date.fromisoformat(text.strip()).isoformat())
         except ValueError:
-            raise TilthError(f"dates: {text!r} is none; write 2024-06-15") from None
+            raise TilthError(f"dates: {text!r} is no date; write it as 2024-06-15") from None
     return result
 
 

@@ -171,7 +171,8 @@ def _choose_layer(path: str, options: dict[str, str], class_field: str, points: 
     except _FAULTS as error:
         if not Path(path).exists() and "://" not in path and not path.startswith("/vsi"):
             raise TilthError(f"{path}: the file does not exist; check the path") from None
-        reason = str(error).replace(path, "").strip(" :;'")
+        # GDAL's advice, behind a semicolon, is for programmers.
+        reason = str(error).replace(path, "").split(";")[0].strip(" :'.")
         raise TilthError(f"{path}: it can't be opened as a vector layer ({reason})") from None
     names = ", ".join(name for name, _ in layers) or "none"
     wanted = options.get("layername")

@@ -318,7 +318,7 @@ def test_missing_file_layer_and_field(image, make_vector, box, tmp_path):
         read_labels(path, "kind", [image])
     text = tmp_path / "a.txt"
     text.write_text("hello")
-    with pytest.raises(TilthError, match="can't be opened as a vector"):
+    with pytest.raises(TilthError, match=r"opened as a vector layer \([^;]*format\)$"):
         read_labels(str(text), "class", [image])
 
 

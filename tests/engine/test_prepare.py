@@ -17,9 +17,10 @@ from tilth_engine.data.imagery import Image
 from tilth_engine.data.place import location_of
 from tilth_engine.errors import TilthError
 from tilth_engine.events import Reporter
+from tilth_engine.normalise import Normalisation
 from tilth_engine.prepare import backbone_entry, matching_entry, prepared
 
-from .worlds import scene, square, train_job, two_classes, write_image, write_polygons
+from .worlds import PLACE, scene, square, train_job, two_classes, write_image, write_polygons
 
 PRITHVI = "prithvi-2-tiny-tl"
 
@@ -143,6 +144,30 @@ def test_no_backbone_at_all(tmp_path):
     assert backbone_entry(train_job(tmp_path, backbone="none"))["id"] == "none"
     with pytest.raises(TilthError, match="choose frozen"):
         train_job(tmp_path, backbone="none", method="lora").check()
+
+
+def test_several_scenes_are_standardised_as_a_map_of_each_will_be(tmp_path):
+    """By the first one's figures, in whatever units; where values are far off, by their own."""
+    east = [PLACE.c + 2000 * number for number in range(4)]
+    scenes = (scene(), scene() * 1.3, scene() / 10_000, scene() * 1e-6)
+    kinds = (np.uint16, np.uint16, np.float32, np.float32)
+    images = [
+        write_image(
+            tmp_path / f"{number}.tif",
+            values.astype(kind),
+            transform=Affine(10, 0, east[number], 0, -10, PLACE.f),
+        )
+        for number, (values, kind) in enumerate(zip(scenes, kinds, strict=True))
+    ]
+    with ready(tmp_path, images=images) as found:
+        stored = Normalisation.from_dict(found.normalisations[0].to_dict())
+        for image, made in zip(found.images, found.normalisations, strict=True):
+            np.testing.assert_allclose(made.mean, stored.for_image(image)[0].mean)
+        first, bright, unit, far = (made.mean for made in found.normalisations)
+
+    assert np.array_equal(bright, first)
+    np.testing.assert_allclose(unit, first / 10_000)
+    assert (far < unit / 10).all()
 
 
 # Date and place

@@ -222,7 +222,7 @@ def tilth(model: str, work: Path, device: torch.device, options: argparse.Namesp
     from tilth_engine.model.methods.method import Method
     from tilth_engine.model.segmenter import build, stored
     from tilth_engine.training.average import Average
-    from tilth_engine.training.loop import schedule
+    from tilth_engine.training.schedule import schedule
     from tilth_engine.version import VERSION
 
     card = catalogue.card_of(model)

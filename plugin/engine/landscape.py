@@ -5,17 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from rasterio.windows import Window
 
 from .data.imagery import Image
 from .data.unseen import Box
+from .model.decoders.local import SIDES
+from .model.decoders.neighbourhood import feature_count, features
 from .normalise import Normalisation
 
 # How many of them training looks at.
 PIXELS = 20_000
-# Squares along either side of a part of an image, and the pixels along a square's.
-ACROSS, SIDE = 16, 12
+# Squares along either side of a part of an image; more where few of their pixels are valid.
+ACROSS = (16, 64)
+ENOUGH = 2000
+# The pixels along a square's side, and those around it that their features need.
+SIDE, MARGIN = 12, max(SIDES) // 2
 
 
 def landscape(
@@ -24,7 +30,7 @@ def landscape(
     seed: int,
     near: Sequence[Box | None] = (),
 ) -> NDArray[np.float32]:
-    """Standardised pixels [N, C] from all over the images.
+    """Features [N, F] (model/decoders/local.py) of pixels from all over the images.
 
     ``near`` has for each image the box that they are taken from (None: not from this image), where
     training must not see a region; empty, they come from everywhere.
@@ -32,28 +38,52 @@ def landscape(
     rng = np.random.default_rng(seed)
     parts = []
     for index, (image, normalisation) in enumerate(zip(images, normalisations, strict=True)):
-        values = _values(image, near[index]) if near else image.sample()
-        picked = rng.permutation(len(values))[: PIXELS // len(images)]
-        pixels = values[np.sort(picked)].T[:, :, None]
-        parts.append(normalisation.apply(pixels, np.ones(pixels.shape[1:], bool))[:, :, 0].T)
+        box = near[index] if near else (0, 0, image.width, image.height)
+        if box is not None:
+            values = _values(image, normalisation, box)
+            picked = rng.permutation(len(values))[: PIXELS // len(images)]
+            parts.append(values[np.sort(picked)])
     return np.concatenate(parts)
 
 
-def _values(image: Image, box: Box | None) -> NDArray[np.float32]:
-    """Valid pixels [N, C] from squares that are evenly spread over a part of an image."""
-    parts = [np.zeros((0, image.count), np.float32)]
-    for window in _squares(image, box) if box is not None else ():
-        values, valid = image.read(window)
-        parts.append(values[:, valid].T)
+def _values(image: Image, normalisation: Normalisation, box: Box) -> NDArray[np.float32]:
+    """The features [N, F] of valid pixels in squares that are evenly spread over the box."""
+    for across in ACROSS:
+        parts = [np.zeros((0, feature_count(image.count, SIDES)), np.float32)]
+        for window in _squares(image, box, across):
+            values, valid = normalisation.read(image, _with_margin(window))
+            found = features(torch.from_numpy(values)[None], SIDES)[0].numpy()
+            inner = np.s_[MARGIN:-MARGIN, MARGIN:-MARGIN]
+            parts.append(found[(slice(None), *inner)][:, valid[inner]].T)
+        if sum(len(part) for part in parts) >= ENOUGH:
+            break
     return np.concatenate(parts)
 
 
-def _squares(image: Image, box: Box) -> Iterator[Window]:
-    left, top = max(box[0], 0), max(box[1], 0)
-    right, bottom = min(box[2], image.width), min(box[3], image.height)
+def _with_margin(window: Window) -> Window:
+    return Window(
+        window.col_off - MARGIN,
+        window.row_off - MARGIN,
+        window.width + 2 * MARGIN,
+        window.height + 2 * MARGIN,
+    )
+
+
+def _squares(image: Image, box: Box, across: int) -> Iterator[Window]:
+    """Squares in a box; where it is a part of the image, what is around them is in it, too."""
+    left, right = _between(box[0], box[2], image.width)
+    top, bottom = _between(box[1], box[3], image.height)
     if left >= right or top >= bottom:
         return
     width, height = min(SIDE, right - left), min(SIDE, bottom - top)
-    for row in np.unique(np.linspace(top, bottom - height, ACROSS).astype(int)):
-        for column in np.unique(np.linspace(left, right - width, ACROSS).astype(int)):
+    for row in np.unique(np.linspace(top, bottom - height, across).astype(int)):
+        for column in np.unique(np.linspace(left, right - width, across).astype(int)):
             yield Window(int(column), int(row), width, height)
+
+
+def _between(first: int, end: int, size: int) -> tuple[int, int]:
+    """The pixels along one axis whose surroundings are inside first..end, or beyond the image."""
+    return (
+        first + MARGIN if first > 0 else 0,
+        end - MARGIN if end < size else size,
+    )

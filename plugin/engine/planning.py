@@ -17,7 +17,7 @@ from .model.methods.method import Method
 from .model.segmenter import build, trainable
 from .prepare import Prepared, backbone_entry, check_weights, matching_entry, prepared
 from .training import memory
-from .training.forest import MOST
+from .training.growth import MOST
 from .training.scoring import Settings
 
 # For each labelled pixel, on one core.

@@ -103,8 +103,7 @@ def train(job: TrainJob, reporter: Reporter) -> dict[str, Any]:
             reporter.warn(text)
         card = trained_card(job, ready, loop, method, judgement, reporter.warnings)
         if held_out:
-            reporter.progress(0.98, "Learning from the held-out polygons, too")
-            _learn_all(ready, loop, samples)
+            _learn_all(ready, loop, samples, reporter)
         _write(job, loop, method, adapter, card)
         checkpoint.remove(folder)
     if job.report:
@@ -152,12 +151,17 @@ def _learner(
     return Loop(segmenter, aim, *fixed, around, reporter.warn)
 
 
-def _learn_all(ready: Prepared, loop: Learner, samples: Samples) -> None:
+def _learn_all(ready: Prepared, loop: Learner, samples: Samples, reporter: Reporter) -> None:
     """Let what can be taught quickly learn from all that is labelled, wherever it lies."""
+
+    def step() -> None:
+        reporter.progress(0.98, "Learning from the held-out polygons, too")
+
+    step()
     if isinstance(loop, Loop) and ready.split.region is not None:
         loop.landscape = landscape(ready.images, ready.normalisations, ready.settings.seed)
     everything = np.array(sorted(samples.points), np.int32)
-    loop.learn_all(Aim(samples, everything, ready.settings.chip))
+    loop.learn_all(Aim(samples, everything, ready.settings.chip), step)
 
 
 def _samples(ready: Prepared, reporter: Reporter) -> Samples:
@@ -357,7 +361,10 @@ def _run(job: TrainJob, loop: Learner, ready: Prepared, folder: Path, reporter: 
 
     def step(share: float) -> None:
         left = reporter.seconds * (1 - share) / share if share > 0.03 else None
-        reporter.progress(0.05 + 0.92 * share, f"Training, epoch {loop.progress.epoch + 1}", left)
+        what = f"Training, epoch {loop.progress.epoch + 1}"
+        if loop.progress.epoch == 0 and share == 0:
+            what = "Learning from random forests"
+        reporter.progress(0.05 + 0.92 * share, what, left)
 
     def epoch_done(progress: Progress) -> None:
         # Who hears of an epoch may count on its checkpoint.

@@ -11,8 +11,9 @@ import torch
 from tilth_engine.training import checkpoint
 from tilth_engine.training.aim import Aim, cover
 from tilth_engine.training.average import Average, put
-from tilth_engine.training.loop import Loop, Settings, better, schedule
+from tilth_engine.training.loop import Loop, Settings, better
 from tilth_engine.training.samples import Samples
+from tilth_engine.training.schedule import schedule
 from torch import nn
 
 WHO = {"job": "a"}

@@ -11,12 +11,15 @@ from numpy.typing import NDArray
 from sklearn.ensemble import RandomForestClassifier
 
 from ..memory import Portion
-from ..model.decoders.forest import DEPTH, MARGIN, NODES, ForestDecoder, features
+from ..model.decoders.forest import DEPTH, NODES, ForestDecoder
 from ..model.segmenter import Segmenter
 from .aim import Aim
-from .forest import MOST
-from .samples import Chip, Samples
+from .neighbourhood import features_at
+from .samples import Chip
 from .scoring import Progress, Scorer, Settings
+
+# Labelled pixels that a forest learns from: more cost time and change little.
+MOST = 20_000
 
 
 class Growth(Scorer):
@@ -54,15 +57,14 @@ class Growth(Scorer):
         self.progress.history.append({"train_loss": None, "learning_rate": None, **values_now})
         epoch_done(self.progress)
 
-    def learn_all(self, aim: Aim) -> None:
+    def learn_all(self, aim: Aim, step: Callable[[], None] = lambda: None) -> None:
         """Fit the forest to the labels of ``aim``."""
+        step()
         decoder = self.segmenter.decoder
         if not isinstance(decoder, ForestDecoder):
             raise TypeError("only a forest grows")
         places, classes = aim.places(MOST)
-        values = neighbours(aim.samples, places) if decoder.neighbourhood else None
-        if values is None:
-            values = aim.samples.values(places)
+        values = features_at(aim.samples, places, decoder.sides)
         forest = RandomForestClassifier(
             decoder.trees,
             max_leaf_nodes=(NODES + 1) // 2,
@@ -72,23 +74,3 @@ class Growth(Scorer):
         )
         forest.fit(values, classes)
         decoder.grow([tree.tree_ for tree in forest.estimators_], forest.classes_.tolist())
-
-
-def neighbours(samples: Samples, places: NDArray[np.int64]) -> NDArray[np.float32]:
-    """The neighbourhood features [N, F] of pixels [N, 3] (image, row, column) that lie in cells."""
-    size = samples.size
-    keys = places.copy()
-    keys[:, 1:] //= size
-    result: NDArray[np.float32] | None = None
-    nobody = np.zeros(0, np.int32)
-    for key in np.unique(keys, axis=0):
-        image, row, column = (int(part) for part in key)
-        origin = (row * size - MARGIN, column * size - MARGIN)
-        chip = samples.chip(image, *origin, size + 2 * MARGIN, nobody)
-        found = features(torch.from_numpy(chip.image)[None], True)[0].numpy()
-        if result is None:
-            result = np.zeros((len(places), len(found)), np.float32)
-        mine = (keys == key).all(1)
-        rows, columns = (places[mine, 1:] - origin).T
-        result[mine] = found[:, rows, columns].T
-    return result if result is not None else np.zeros((0, 0), np.float32)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable
 
@@ -15,27 +14,29 @@ from torch.nn import functional as F
 from ..devices import mixed_precision
 from ..memory import Portion
 from ..model.decoders.image_branch import ImageBranch
+from ..model.decoders.local import SIDES
 from ..model.decoders.slim import SlimDecoder
 from ..model.segmenter import Segmenter
 from .aim import Aim
 from .augment import spectral_jitter
 from .average import Average, put
-from .forest import forest_labels
 from .memory import chips_that_fit
+from .neighbourhood import features_at
 from .samples import Chip
+from .schedule import schedule
 from .scoring import IGNORE, Progress, Scorer, Settings, tensors
+from .study import study
+from .teacher import soft_labels
 
 SMOOTHING = 0.1
 # Held-out scores that differ by less say nothing.
 TIE = 0.005
-# Pixels that each spectral branch sees in a step.
+# Pixels that the spectral branch sees in a step.
 PIXELS = 2048
-# Steps in which these learn from the held-out labels, too, at the end.
+# Steps in which it learns from the held-out labels, too, at the end.
 LAST_STEPS = 400
-# The share of a run in which the learning rate is at its height.
-HELD = 0.5
-# The forest's labels are for pixels as they are; a little jitter keeps its steps from being learnt.
-DISTIL_JITTER = 1 / 3
+# Labelled pixels whose surroundings are looked at.
+MOST = 20_000
 
 
 class Loop(Scorer):
@@ -52,7 +53,7 @@ class Loop(Scorer):
         landscape: NDArray[np.float32] | None = None,
         told: Callable[[str], None] = lambda text: None,
     ) -> None:
-        """``landscape`` [N, C]: standardised pixels from all over the images, labelled or not.
+        """``landscape`` [N, F]: features of pixels from all over the images, labelled or not.
 
         ``told`` hears when the device's memory takes fewer chips at a time than a batch has.
         """
@@ -71,38 +72,50 @@ class Loop(Scorer):
         self.best: dict[str, Tensor] = {k: v.clone() for k, v in self.average.values.items()}
 
     def _look_at(self, aim: Aim) -> None:
-        """Take the single pixels that the spectral branches learn from."""
+        """Take the single pixels that the spectral branch learns from."""
         table = aim.table()
         self.pixels = torch.from_numpy(table[0]), torch.from_numpy(table[1])
-        if self.branches is not None:
-            around = table[0][:0] if self.landscape is None else self.landscape
-            soft = forest_labels(*table, around, self.classes, self.settings.seed)
-            self.opinions = torch.from_numpy(soft[0]), torch.from_numpy(soft[1])
 
-    def learn_all(self, aim: Aim) -> None:
-        """Let the spectral branches learn from all the labels, once the score is known.
+    def _study(self, aim: Aim, step: Callable[[], None]) -> None:
+        """Let the local branch learn what the usual classifiers make of the landscape."""
+        if self.branches is None:
+            return
+        places, classes = aim.places(MOST)
+        values = features_at(aim.samples, places, SIDES)
+        around = values[:0] if self.landscape is None else self.landscape
+        polygons = np.mean([len(units) for units in aim.by_class.values()])
+        seed, bands = self.settings.seed, aim.samples.bands
+        pixels, chances = soft_labels(
+            values, classes, around, bands, SIDES, self.classes, float(polygons), seed, step
+        )
+        table = torch.from_numpy(pixels), torch.from_numpy(chances)
+        study(self.branches.distilled, *table, seed, self.settings.jitter, step)
+
+    def learn_all(self, aim: Aim, step: Callable[[], None] = lambda: None) -> None:
+        """Let the spectral and the local branch learn from all labels, once the score is known.
 
         ``aim`` has those that were held out, too. It takes seconds; the surroundings would need a
         whole training, and stay as they are.
         """
-        decoder = self.segmenter.decoder
-        if not isinstance(decoder, (SlimDecoder, ImageBranch)):
+        if self.branches is None:
             return
         self._look_at(aim)
-        both = nn.ModuleList([decoder.spectral, decoder.distilled])
-        settings, average = self.settings, Average(both)
-        optimizer = torch.optim.AdamW(both.parameters(), weight_decay=settings.weight_decay)
+        self._study(aim, step)
+        branch = self.branches.spectral
+        settings, average = self.settings, Average(branch)
+        optimizer = torch.optim.AdamW(branch.parameters(), weight_decay=settings.weight_decay)
         generator = torch.Generator().manual_seed(settings.seed)
         for number in range(LAST_STEPS):
+            step()
             rate = settings.spectral_rate * schedule(number / LAST_STEPS, settings.warm_up)
             for group in optimizer.param_groups:
                 group["lr"] = rate
             optimizer.zero_grad(set_to_none=True)
-            self._spectral_loss(decoder, generator).backward()  # type: ignore[no-untyped-call]
-            torch.nn.utils.clip_grad_norm_(both.parameters(), 1.0)
+            self._spectral_loss(branch, generator).backward()  # type: ignore[no-untyped-call]
+            torch.nn.utils.clip_grad_norm_(branch.parameters(), 1.0)
             optimizer.step()
-            average.update(both)
-        put(both, average.values)
+            average.update(branch)
+        put(branch, average.values)
 
     def fit_batch(self) -> None:
         """Find out how many chips the device takes at a time, before the training starts."""
@@ -131,6 +144,10 @@ class Loop(Scorer):
         ``step`` gets the share of the run that is done, at each batch; ``epoch_done`` is called
         after each epoch, when a checkpoint can be written.
         """
+        if self.progress.epoch == 0:
+            started = time.monotonic()
+            self._study(self.aim, lambda: step(0.0))
+            self.progress.seconds = time.monotonic() - started
         while not self.finished():
             started, before = time.monotonic(), self.progress.seconds
             loss = self._epoch(step, started, before)
@@ -191,7 +208,7 @@ class Loop(Scorer):
         image = spectral_jitter(image, generator, self.settings.jitter)
         loss = self.portion.run(lambda size: self._gradients(image, target, size))
         if self.branches is not None:
-            spectral = self._spectral_loss(self.branches, generator)
+            spectral = self._spectral_loss(self.branches.spectral, generator)
             spectral.backward()  # type: ignore[no-untyped-call]
             loss += float(spectral.detach())
         torch.nn.utils.clip_grad_norm_(
@@ -231,25 +248,17 @@ class Loop(Scorer):
             total += loss.detach()
         return float(total)
 
-    def _spectral_loss(
-        self, decoder: SlimDecoder | ImageBranch, generator: torch.Generator
-    ) -> Tensor:
-        """The losses of the spectral branches on single pixels, drawn in the shares of the labels.
+    def _spectral_loss(self, branch: nn.Module, generator: torch.Generator) -> Tensor:
+        """The loss of the spectral branch on single pixels, drawn in the shares of the labels.
 
-        Each learns by itself: in one sum with the U-Net, the surroundings would explain away what
+        It learns by itself: in one sum with the U-Net, the surroundings would explain away what
         the spectrum could have learnt, and mislead where the next region looks different.
         """
-        jitter = self.settings.jitter
-        loss = torch.zeros((), device=self.device)
-        for branch, (pixels, targets), strength in (
-            (decoder.spectral, self.pixels, jitter),
-            (decoder.distilled, self.opinions, jitter * DISTIL_JITTER),
-        ):
-            picked = torch.randint(len(targets), (PIXELS,), generator=generator)
-            values, target = pixels[picked].to(self.device), targets[picked].to(self.device)
-            image = spectral_jitter(values[:, :, None, None], generator, strength)
-            loss = loss + F.cross_entropy(branch(image)[:, :, 0, 0], target)
-        return loss
+        pixels, targets = self.pixels
+        picked = torch.randint(len(targets), (PIXELS,), generator=generator)
+        values, target = pixels[picked].to(self.device), targets[picked].to(self.device)
+        image = spectral_jitter(values[:, :, None, None], generator, self.settings.jitter)
+        return F.cross_entropy(branch(image)[:, :, 0, 0], target)
 
     def _judge(
         self, values: dict[str, float | None], score: Callable[[NDArray[np.int64]], float]
@@ -284,7 +293,7 @@ def _restraint(
     decoder: SlimDecoder | ImageBranch, image: Tensor, logits: Tensor, target: Tensor
 ) -> Tensor:
     """What keeps the surroundings from wild guesses where nobody labelled: there, they learn what
-    the distilled spectral branch says. Logits (B, K, H, W), target (B, H, W). The sum over the
+    the local branch says. Logits (B, K, H, W), target (B, H, W). The sum over the
     unlabelled pixels."""
     with torch.no_grad():
         opinion = decoder.distilled(image).float().softmax(1)
@@ -300,19 +309,6 @@ def better(score: float, loss: float, best_score: float, best_loss: float) -> bo
     if abs(score - best_score) <= TIE:
         return loss < best_loss
     return score > best_score
-
-
-def schedule(done: float, warm_up: float) -> float:
-    """The learning rate's factor: a linear warm-up, 1 for the first half, a cosine down to 1 %.
-
-    A rate that is held learns faster than one that falls from the start, and ends as low
-    (Hägele et al. 2024, "Scaling Laws and Compute-Optimal Training Beyond Fixed Training
-    Durations", arXiv 2405.18392).
-    """
-    if done < warm_up:
-        return (done + 0.01) / (warm_up + 0.01)
-    share = (done - HELD) / (1 - HELD)
-    return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(max(share, 0.0), 1.0)))
 
 
 def class_weights(
@@ -338,8 +334,10 @@ def _optimizer(segmenter: Segmenter, settings: Settings) -> torch.optim.Optimize
             rate = settings.decoder_rate
             if name.startswith("backbone."):
                 rate = settings.learning_rate
-            elif name.startswith(("decoder.spectral", "decoder.distilled")):
+            elif name.startswith("decoder.spectral"):
                 rate = settings.spectral_rate
+            elif name.startswith("decoder.distilled"):  # it has learnt before (study.py)
+                continue
             rates.setdefault(rate, []).append(parameter)
     groups = [{"params": parameters, "lr": rate} for rate, parameters in rates.items()]
     return torch.optim.AdamW(groups, weight_decay=settings.weight_decay)

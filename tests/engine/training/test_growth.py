@@ -11,7 +11,8 @@ from tilth_engine import adapter_file
 from tilth_engine.errors import TilthError
 from tilth_engine.events import Reporter
 from tilth_engine.jobs import PlanJob, PredictJob
-from tilth_engine.model.decoders.forest import MARGIN, NODES, ForestDecoder, features
+from tilth_engine.model.decoders.forest import NODES, SQUARES, ForestDecoder
+from tilth_engine.model.decoders.neighbourhood import features
 from tilth_engine.planning import plan
 from tilth_engine.predict import predict
 from tilth_engine.train import train
@@ -88,12 +89,11 @@ def test_trees_in_a_ring_come_to_an_end():
 
 def test_neighbourhood_features_are_means_and_spreads_of_squares():
     image = torch.randn(1, 2, 9, 9, generator=torch.Generator().manual_seed(0))
-    found = features(image, True)
+    found = features(image, SQUARES)
     assert found.shape == (1, 10, 9, 9)
     square = image[0, 1, 2:7, 3:8]
     torch.testing.assert_close(found[0, 7, 4, 5], square.mean())
     torch.testing.assert_close(found[0, 9, 4, 5], square.std(correction=0))
-    assert MARGIN == 2
 
 
 @pytest.mark.parametrize("method", ["forest", "forest-neighbourhood"])

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ...errors import TilthError
+from .neighbourhood import feature_count, features
 
 # Nodes of a tree: 1024 leaves and the splits above them.
 NODES = 2047
@@ -18,28 +19,8 @@ FEWEST = 3
 DEPTH = 40
 # Sides of the squares around a pixel whose mean and spread are features.
 SQUARES = (3, 5)
-MARGIN = max(SQUARES) // 2
 # Pixels that walk down the trees together: what the cache holds.
 _TOGETHER = 4096
-
-
-def feature_count(bands: int, neighbourhood: bool) -> int:
-    """The number of a pixel's features."""
-    return bands * (1 + 2 * len(SQUARES)) if neighbourhood else bands
-
-
-def features(image: Tensor, neighbourhood: bool) -> Tensor:
-    """The features (B, F, H, W) of an image (B, C, H, W): its bands and, where wanted, the mean and
-    standard deviation of each band in squares of 3 and 5 pixels around every pixel."""
-    if not neighbourhood:
-        return image
-    parts = [image]
-    for side in SQUARES:
-        padded = F.pad(image, (side // 2,) * 4, mode="replicate")
-        mean = F.avg_pool2d(padded, side, stride=1)
-        square = F.avg_pool2d(padded.square(), side, stride=1)
-        parts += [mean, (square - mean.square()).clamp(min=0).sqrt()]
-    return torch.cat(parts, 1)
 
 
 class ForestDecoder(nn.Module):
@@ -57,8 +38,8 @@ class ForestDecoder(nn.Module):
 
     def __init__(self, bands: int, classes: int, trees: int, neighbourhood: bool) -> None:
         super().__init__()
-        self.neighbourhood = neighbourhood
-        self.count = feature_count(bands, neighbourhood)
+        self.sides = SQUARES if neighbourhood else ()
+        self.count = feature_count(bands, self.sides)
         self.trees, self.classes = trees, classes
         for name in ("feature", "threshold", "child", "chances"):
             self.register_buffer(name, torch.zeros(0))
@@ -77,7 +58,7 @@ class ForestDecoder(nn.Module):
     def forward(self, image: Tensor, maps: Sequence[Tensor]) -> Tensor:
         """image (B, C, H, W). Returns log-probabilities (B, classes, H, W)."""
         with torch.autocast(image.device.type, enabled=False):
-            values = features(image.float(), self.neighbourhood)
+            values = features(image.float(), self.sides)
             pixels = values.permute(0, 2, 3, 1).reshape(-1, self.count)
             found = torch.cat([self._chances(part) for part in pixels.split(_TOGETHER)])
             shape = (image.shape[0], *image.shape[-2:], found.shape[1])

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..layers import ChannelNorm, ConvBlock, resize_to
+from .local import LocalBranch
 from .slim import both_opinions, spectral_branch
 
 
@@ -29,7 +30,7 @@ class ImageBranch(nn.Module):
         super().__init__()
         w = width
         self.spectral = spectral_branch(bands, classes, 2 * w)
-        self.distilled = spectral_branch(bands, classes, 2 * w)
+        self.distilled = LocalBranch(bands, classes)
         self.decoder = decoder
         self.norm = ChannelNorm(features)
         self.stem = nn.Sequential(nn.Conv2d(bands, w, 3, padding=1), ChannelNorm(w), nn.GELU())

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..layers import ChannelNorm, ConvBlock, resize_to
+from .local import LocalBranch
 
 # The weight of the spectral branch that learns the labels; the rest is the distilled one's.
 SHARE = 0.2
@@ -50,7 +51,7 @@ class SlimDecoder(nn.Module):
         super().__init__()
         w = width
         self.spectral = spectral_branch(bands, classes, 2 * w)
-        self.distilled = spectral_branch(bands, classes, 2 * w)
+        self.distilled = LocalBranch(bands, classes)
         self.stem = nn.Sequential(nn.Conv2d(bands, w, 3, padding=1), ChannelNorm(w), nn.GELU())
         self.at_full = ConvBlock(w, w)
         self.at_half = nn.Sequential(ConvBlock(w, 2 * w), ConvBlock(2 * w, 2 * w))

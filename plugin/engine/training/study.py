@@ -1,0 +1,71 @@
+"""How the local branch learns what its teachers say of the landscape."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..model.decoders.local import SIDES, LocalBranch
+from .augment import BAND, GAIN, NOISE
+from .average import Average, put
+from .schedule import schedule
+
+STEPS = 800
+# Pixels in a step.
+PIXELS = 2048
+RATE, WEIGHT_DECAY, WARM_UP = 1e-2, 0.01, 0.05
+# The labels are for pixels as they are; a little jitter keeps a forest's steps from being learnt.
+JITTER = 1 / 3
+
+
+def study(
+    branch: LocalBranch,
+    values: Tensor,
+    chances: Tensor,
+    seed: int,
+    jitter: float,
+    step: Callable[[], None],
+) -> None:
+    """Fit the branch to features [N, F] and class probabilities [N, K]; ``step`` is called often.
+
+    ``jitter`` is the strength of the changes of light (augment.py).
+    """
+    device = next(branch.parameters()).device
+    generator = torch.Generator().manual_seed(seed)
+    branch.look_at(values)
+    optimizer = torch.optim.AdamW(branch.parameters(), weight_decay=WEIGHT_DECAY)
+    average = Average(branch)
+    for number in range(STEPS):
+        step()
+        for group in optimizer.param_groups:
+            group["lr"] = RATE * schedule(number / STEPS, WARM_UP)
+        picked = torch.randint(len(values), (PIXELS,), generator=generator)
+        changed = feature_jitter(values[picked], generator, jitter * JITTER)
+        logits = branch.judge(changed[:, :, None, None].to(device))[:, :, 0, 0]
+        optimizer.zero_grad(set_to_none=True)
+        F.cross_entropy(logits, chances[picked].to(device)).backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(branch.parameters(), 1.0)
+        optimizer.step()
+        average.update(branch)
+    put(branch, average.values)
+
+
+def feature_jitter(values: Tensor, generator: torch.Generator, strength: float) -> Tensor:
+    """What changes of light (augment.spectral_jitter) would make of pixels' features (N, F)."""
+    groups = 1 + 2 * len(SIDES)
+    parts = list(values.view(len(values), groups, -1).unbind(1))
+    pixels, bands = parts[0].shape
+
+    def normal(width: int) -> Tensor:
+        return torch.randn(pixels, width, generator=generator) * strength
+
+    gain = 1 + GAIN * normal(1) + BAND * normal(bands)
+    offset = GAIN * normal(1) + BAND * normal(bands)
+    noise = NOISE * normal(bands)
+    changed = [parts[0] * gain + offset + noise]
+    for mean, spread in zip(parts[1::2], parts[2::2], strict=True):
+        changed += [mean * gain + offset, spread * gain.abs()]
+    return torch.cat(changed, 1)

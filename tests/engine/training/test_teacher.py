@@ -1,0 +1,132 @@
+"""What the usual classifiers say of the landscape, and how a branch learns it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from tilth_engine.errors import Cancelled
+from tilth_engine.model.decoders.local import SIDES, LocalBranch
+from tilth_engine.model.decoders.neighbourhood import feature_count, features
+from tilth_engine.training.neighbourhood import features_at
+from tilth_engine.training.samples import Samples
+from tilth_engine.training.study import feature_jitter, study
+from tilth_engine.training.teacher import soft_labels
+
+BANDS = 2
+COUNT = feature_count(BANDS, SIDES)
+
+
+def pixels(count: int, seed: int = 0) -> np.ndarray:
+    """Features [N, F] as those of standardised pixels, spreads positive."""
+    values = np.random.default_rng(seed).normal(size=(count, COUNT)).astype(np.float32)
+    for place in range(len(SIDES)):
+        spreads = slice(BANDS * (2 + 2 * place), BANDS * (3 + 2 * place))
+        values[:, spreads] = np.abs(values[:, spreads])
+    return values
+
+
+def opinion(values, classes, polygons=3.0, count=3, around=None, step=lambda: None):
+    around = pixels(500, seed=9) if around is None else around
+    return soft_labels(values, classes, around, BANDS, SIDES, count, polygons, 0, step)
+
+
+def test_the_opinion_is_of_the_landscape_first_and_adds_up_to_one():
+    values = pixels(200)
+    around = pixels(300, seed=1)
+    found, chances = opinion(values, (values[:, 0] > 0).astype(int) * 2, around=around)
+
+    np.testing.assert_array_equal(found[:300], around)
+    assert len(found) == len(chances) == 500
+    np.testing.assert_allclose(chances.sum(1), 1, rtol=1e-5)
+    assert (chances[:, 1] == 0).all(), "no pixel of the second class was labelled"
+    sure = np.abs(around[:, 0]) > 0.5
+    assert ((chances[:300].argmax(1) == 2) == (around[:, 0] > 0))[sure].mean() > 0.95
+
+
+def test_a_linear_classifier_counts_the_less_the_more_polygons_there_are():
+    values = pixels(60)
+    around = pixels(2000, seed=1)
+    middle = values.mean()
+    classes = (values.mean(1) > middle).astype(int)
+    truth = around.mean(1) > middle
+    few, many = (opinion(values, classes, n, 2, around)[1][:2000] for n in (1.0, 100.0))
+
+    right = [(chances.argmax(1) == truth).mean() for chances in (few, many)]
+    assert right[0] > right[1] + 0.02, "the truth is linear"
+
+
+def test_a_class_of_a_pixel_or_two_is_taken():
+    values = pixels(40)
+    classes = np.zeros(40, int)
+    classes[:2] = 1
+    found, chances = opinion(values, classes, count=2)
+    rare = (found[:, None] == values[:2]).all(2).any(1)
+    assert rare.sum() == 2 and chances[rare, 1].min() > 2 * chances[~rare, 1].mean()
+
+
+def test_it_can_be_cancelled_between_the_classifiers():
+    def cancel():
+        raise Cancelled
+
+    with pytest.raises(Cancelled):
+        opinion(pixels(40), np.arange(40) % 2, step=cancel)
+
+
+def test_the_local_branch_learns_what_lies_around_a_pixel():
+    values = torch.from_numpy(pixels(4000))
+    texture = values[:, BANDS * 6]  # the spread of the first band in the largest square
+    chances = torch.stack([texture <= 0.7, texture > 0.7], 1).float()
+    torch.manual_seed(0)
+    branch = LocalBranch(BANDS, 2)
+    study(branch, values, chances, 0, 1.0, lambda: None)
+
+    fresh = torch.from_numpy(pixels(1000, seed=5))
+    with torch.no_grad():
+        answer = branch.judge(fresh[:, :, None, None])[:, :, 0, 0].argmax(1)
+    assert ((fresh[:, BANDS * 6] > 0.7).long() == answer).float().mean() > 0.9
+
+
+def test_the_branch_computes_the_features_of_an_image_itself():
+    torch.manual_seed(0)
+    branch = LocalBranch(BANDS, 3)
+    image = torch.randn(2, BANDS, 16, 16)
+    torch.testing.assert_close(branch(image), branch.judge(features(image, SIDES)))
+
+
+def test_light_changes_bands_and_means_alike_and_keeps_spreads_positive():
+    values = torch.from_numpy(pixels(300))
+    generator = torch.Generator().manual_seed(0)
+    assert torch.equal(feature_jitter(values, generator, 0.0), values)
+    values[:, :BANDS] = values[:, BANDS : 2 * BANDS]
+    changed = feature_jitter(values, generator, 0.3)
+    step = (changed - values)[:, : 2 * BANDS]
+    same = step[:, :BANDS] - step[:, BANDS:]  # the noise alone
+    assert 0.02 < same.std() < 0.04 and step.std() > 0.1
+    assert (changed[:, 2 * BANDS : 3 * BANDS] >= 0).all()
+
+
+def test_features_of_places_are_those_of_the_whole_image():
+    rng = np.random.default_rng(0)
+    image = rng.normal(size=(BANDS, 64, 64)).astype(np.float16).astype(np.float32)
+    samples = Samples(16, BANDS)
+
+    def read_image(index, row, column, size):
+        padded = np.pad(image, ((0, 0), (64, 64), (64, 64)))
+        part = padded[:, row + 64 : row + 64 + size, column + 64 : column + 64 + size]
+        return part, np.ones(part.shape[1:], bool)
+
+    def read_labels(index, row, column, size):
+        return np.ones((size, size), np.uint8), np.ones((size, size), np.int32)
+
+    samples.fill([(0, 1, 1), (0, 1, 2), (0, 2, 1), (0, 2, 2)], read_image, read_labels,
+                 lambda done, of: None)  # fmt: skip
+    places = np.array([[0, 16, 16], [0, 31, 32], [0, 40, 20]])
+    whole = features(torch.from_numpy(image)[None], SIDES)[0].numpy()
+
+    found = features_at(samples, places, SIDES)
+
+    np.testing.assert_allclose(found, whole[:, places[:, 1], places[:, 2]].T, atol=2e-3)
+    np.testing.assert_array_equal(
+        features_at(samples, places, ()), image[:, places[:, 1], places[:, 2]].T
+    )

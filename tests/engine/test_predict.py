@@ -75,6 +75,16 @@ def test_bands_are_matched_by_name(maps, tmp_path, reference):
     assert np.array_equal(maps(image), reference)
 
 
+@pytest.mark.parametrize("gain", [0.8, 1.25])
+def test_another_date_with_other_shares_is_mapped_in_the_adapters_units(maps, tmp_path, gain):
+    """All wood, darker or brighter: by the image's own mean it would be half water."""
+    wood = np.concatenate([scene(seed=4)[:, :, 48:], scene(seed=5)[:, :, 48:]], axis=2)
+    image = write_image(tmp_path / "later.tif", (wood * gain).astype(np.uint16))
+
+    assert (maps(image) == 2).mean() > 0.95
+    assert maps.warnings == []
+
+
 def test_further_bands_do_no_harm(maps, tmp_path, reference):
     values = np.concatenate([scene()[::-1], scene()[:2] * 2])
     image = write_image(tmp_path / "more.tif", values, names=[*BANDS[::-1], "SWIR1", "SWIR2"])

@@ -27,5 +27,18 @@ def temperature_of(batches: Iterable[tuple[Tensor, Tensor]]) -> float:
     target = torch.cat([target for _, target in pairs])
     step = max(len(target) // MAX_PIXELS, 1)
     logits, target = logits[::step], target[::step]
-    losses = [float(F.cross_entropy(logits / t, target, label_smoothing=DOUBT)) for t in CANDIDATES]
-    return float(CANDIDATES[int(torch.tensor(losses).argmin())])
+    losses = _losses(logits, target)
+    return float(CANDIDATES[int(losses.argmin())])
+
+
+def calibrated_loss(logits: Tensor, target: Tensor) -> float:
+    """The mean loss of logits [n, K] for classes [n] with the temperature that suits them best."""
+    step = max(len(target) // MAX_PIXELS, 1)
+    return float(_losses(logits[::step], target[::step]).min())
+
+
+def _losses(logits: Tensor, target: Tensor) -> Tensor:
+    """The loss with each of the candidates."""
+    return torch.stack(
+        [F.cross_entropy(logits / t, target, label_smoothing=DOUBT) for t in CANDIDATES]
+    )

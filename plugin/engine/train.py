@@ -15,6 +15,7 @@ from rasterio.windows import Window
 
 from . import adapter_file, devices, footprint
 from .adapter_file import Adapter
+from .calibration import calibrated_loss
 from .data.bands import Band, match
 from .data.burn import rasterise
 from .data.files import check_output
@@ -96,6 +97,8 @@ def train(job: TrainJob, reporter: Reporter) -> dict[str, Any]:
             )
         held_out = parts.near or parts.region
         reporter.progress(0.97, "Scoring the held-out polygons" if held_out else "Writing")
+        if isinstance(loop, Loop):
+            loop.weigh(calibrated_loss)
         adapter = _as_stored(job, ready, loop, method)
         classes = [entry.to_json() for entry in ready.labels.classes]
         judgement = judged(loop, parts.near, parts.region, classes, held_out_entry(ready))

@@ -119,14 +119,16 @@ def test_loss_weights_bring_back_the_shares_that_were_drawn():
     assert 50 * kept[0] + 50 * kept[1] == pytest.approx(100), "the mean over seen pixels is 1"
 
 
-def test_the_surroundings_count_half_of_the_spectrum():
+def test_the_surroundings_count_half_of_the_pixel():
     decoder = SlimDecoder(bands=3, dims=[], classes=4).eval()
     image = torch.randn(1, 3, 16, 16)
 
     logits = decoder(image, [])
 
-    expected = decoder.spectrum(image) + decoder.surroundings(image, []) / 2
-    assert torch.equal(logits, expected)
+    labels, classic = decoder.spectral(image), decoder.distilled(image)
+    expected = 0.2 * labels.log_softmax(1) + 0.8 * classic.log_softmax(1)
+    expected = expected + decoder.surroundings(image, []) / 2
+    torch.testing.assert_close(logits, expected)
 
 
 def test_the_spectral_branch_sees_single_pixels():
@@ -135,6 +137,6 @@ def test_the_spectral_branch_sees_single_pixels():
     changed = image.clone()
     changed[..., 5, 6] += 3
 
-    moved = (decoder.spectrum(changed) != decoder.spectrum(image)).any(1)[0]
+    moved = (decoder.spectral(changed) != decoder.spectral(image)).any(1)[0]
 
     assert moved.sum() == 1 and moved[5, 6]

@@ -98,6 +98,10 @@ class Aim:
                     total[index] = total.get(index, 0) + count
         return total
 
+    def polygons(self) -> float:
+        """The mean number of units (polygons) a class."""
+        return float(np.mean([len(units) for units in self.by_class.values()] or [0]))
+
     def pixels(self) -> dict[int, int]:
         """Labelled pixels of each class among the wanted units."""
         wanted = set(self.units.tolist())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ def save(folder: Path, loop: Loop, identity: dict[str, Any]) -> None:
             tensors[f"parameter/{name}"] = parameter.detach()
             for key, value in loop.optimizer.state.get(parameter, {}).items():
                 tensors[f"optimizer/{key}/{name}"] = torch.as_tensor(value)
+    tensors.update({f"fixed/{name}": value for name, value in _fixed(loop)})
     tensors.update({f"average/{name}": value for name, value in loop.average.values.items()})
     tensors.update({f"best/{name}": value for name, value in loop.best.items()})
     state = {
@@ -85,12 +87,24 @@ def _restore(loop: Loop, tensors: dict[str, Tensor], average_steps: int) -> None
     for part in ("parameter", "average", "best"):
         if any(parts[part][name].shape != loop.average.values[name].shape for name in names):
             raise ValueError("the checkpoint is of a network of another size")
+    fixed = dict(_fixed(loop))
+    if {name: v.shape for name, v in parts.get("fixed", {}).items()} != {
+        name: v.shape for name, v in fixed.items()
+    }:
+        raise ValueError("the checkpoint is of another decoder")
+    for name, value in fixed.items():
+        value.copy_(parts["fixed"][name])
     put(loop.segmenter, parts["parameter"])
     for name in names:
         loop.average.values[name].copy_(parts["average"][name])
         loop.best[name] = parts["best"][name].to(loop.device)
     loop.average.steps = average_steps
     _restore_optimizer(loop, parts.get("optimizer", {}))
+
+
+def _fixed(loop: Loop) -> Iterator[tuple[str, Tensor]]:
+    """What training finds out about the decoder's inputs, but does not learn."""
+    return loop.segmenter.decoder.named_buffers()
 
 
 def _restore_optimizer(loop: Loop, tensors: dict[str, Tensor]) -> None:

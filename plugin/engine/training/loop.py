@@ -37,6 +37,10 @@ PIXELS = 2048
 LAST_STEPS = 400
 # Labelled pixels whose surroundings are looked at.
 MOST = 20_000
+# How much a network may count beside the usual classifiers: what is tried on held-out polygons
+# and, where there are none, the polygons a class from which on it counts in full.
+TRUSTS = (0.0, 0.25, 0.5, 0.75, 1.0)
+FULL_TRUST = 20
 
 
 class Loop(Scorer):
@@ -83,13 +87,32 @@ class Loop(Scorer):
         places, classes = aim.places(MOST)
         values = features_at(aim.samples, places, SIDES)
         around = values[:0] if self.landscape is None else self.landscape
-        polygons = np.mean([len(units) for units in aim.by_class.values()])
-        seed, bands = self.settings.seed, aim.samples.bands
+        seed, bands, polygons = self.settings.seed, aim.samples.bands, aim.polygons()
         pixels, chances = soft_labels(
-            values, classes, around, bands, SIDES, self.classes, float(polygons), seed, step
+            values, classes, around, bands, SIDES, self.classes, polygons, seed, step
         )
         table = torch.from_numpy(pixels), torch.from_numpy(chances)
         study(self.branches.distilled, *table, seed, self.settings.jitter, step)
+
+    def weigh(self, loss: Callable[[Tensor, Tensor], float]) -> None:
+        """Let what learns by gradients count as much as serves the held-out pixels.
+
+        ``loss`` judges logits [n, K] and classes [n]. Where nothing is held out, the number of
+        polygons decides.
+        """
+        if self.branches is None:
+            return
+        trust = min(1.0, self.aim.polygons() / FULL_TRUST)
+        if self.held_out:
+            losses = {share: loss(*self._held_out_with(share)) for share in TRUSTS}
+            trust = min(losses, key=lambda share: losses[share])
+        # In half precision, as the file holds it, so that the score is that of the file.
+        self.branches.trust.fill_(float(torch.tensor(trust).half()))
+
+    def _held_out_with(self, trust: float) -> tuple[Tensor, Tensor]:
+        self.branches.trust.fill_(trust)  # type: ignore[union-attr]
+        logits, classes = zip(*self.held_out_logits(), strict=True)
+        return torch.cat(logits), torch.cat(classes)
 
     def learn_all(self, aim: Aim, step: Callable[[], None] = lambda: None) -> None:
         """Let the spectral and the local branch learn from all labels, once the score is known.
@@ -148,7 +171,8 @@ class Loop(Scorer):
             started = time.monotonic()
             self._study(self.aim, lambda: step(0.0))
             self.progress.seconds = time.monotonic() - started
-        while not self.finished():
+        # However short the time is, the surroundings learn something.
+        while self.progress.epoch == 0 or not self.finished():
             started, before = time.monotonic(), self.progress.seconds
             loss = self._epoch(step, started, before)
             values: dict[str, float | None] = {

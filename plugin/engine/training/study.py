@@ -13,9 +13,9 @@ from .augment import BAND, GAIN, NOISE
 from .average import Average, put
 from .schedule import schedule
 
-STEPS = 800
+STEPS = 400
 # Pixels in a step.
-PIXELS = 2048
+PIXELS = 1024
 RATE, WEIGHT_DECAY, WARM_UP = 1e-2, 0.01, 0.05
 # The labels are for pixels as they are; a little jitter keeps a forest's steps from being learnt.
 JITTER = 1 / 3
@@ -44,7 +44,8 @@ def study(
             group["lr"] = RATE * schedule(number / STEPS, WARM_UP)
         picked = torch.randint(len(values), (PIXELS,), generator=generator)
         changed = feature_jitter(values[picked], generator, jitter * JITTER)
-        logits = branch.judge(changed[:, :, None, None].to(device))[:, :, 0, 0]
+        # One image of a single column: one product of matrices, faster than many images.
+        logits = branch.judge(changed.T[None, :, :, None].to(device))[0, :, :, 0].T
         optimizer.zero_grad(set_to_none=True)
         F.cross_entropy(logits, chances[picked].to(device)).backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(branch.parameters(), 1.0)

@@ -15,7 +15,7 @@ from sklearn.preprocessing import StandardScaler
 
 from ..model.decoders.neighbourhood import feature_count
 
-TREES = 60
+TREES = 40
 # Labelled pixels that a classifier learns from: more cost time and change little.
 MOST = 8_000
 # From so many polygons a class on, a linear classifier counts the less the more there are.

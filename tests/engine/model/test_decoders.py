@@ -87,26 +87,20 @@ def test_neither_the_batch_nor_a_chip_in_it_changes_a_chip(name):
     assert not [m for m in network.decoder.modules() if hasattr(m, "running_mean")]
 
 
-def test_the_spectrum_of_the_branch_sees_single_pixels():
-    branch = segmenter("unet", branch=True).decoder
-    image = torch.randn(1, 3, 16, 16)
-    lit = image.clone()
-    lit[..., 5, 6] += 3
-
-    moved = (branch.spectrum(lit) != branch.spectrum(image)).any(1)[0]
-
-    assert isinstance(branch, ImageBranch)
-    assert moved.sum() == 1 and moved[5, 6]
-
-
-def test_the_sum_of_the_branch_is_the_spectrum_and_half_the_surroundings():
+@pytest.mark.parametrize("trust", [0.0, 0.5, 1.0])
+def test_the_sum_of_the_branch_is_of_pixels_and_half_the_surroundings(trust):
     network = segmenter("fcn", branch=True)
     image = torch.randn(1, 3, 32, 32)
     maps = network.features(image)
 
-    expected = network.decoder.spectrum(image) + network.decoder.surroundings(image, maps) / 2
+    branch = network.decoder
+    assert isinstance(branch, ImageBranch)
+    branch.trust.fill_(trust)
 
-    assert torch.equal(network(image), expected)
+    labels, classic = (part(image).log_softmax(1) for part in (branch.spectral, branch.distilled))
+    expected = 0.2 * trust * labels + (1 - 0.2 * trust) * classic
+    expected = expected + trust * branch.surroundings(image, maps) / 2
+    torch.testing.assert_close(network(image), expected)
     assert torch.equal(network.surroundings(image), network.decoder.surroundings(image, maps))
 
 
@@ -215,7 +209,7 @@ def test_each_learns_what_the_maps_show(name):
 @pytest.mark.parametrize("name", OTHERS)
 def test_the_image_branch_shows_single_pixels(name):
     plain, sharp = (segmenter(name, "patch 16", branch, 2) for branch in (False, True))
-    image = torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(0)).sign()
+    image = torch.randn(16, 3, 32, 32, generator=torch.Generator().manual_seed(0)).sign()
 
     assert accuracy_after(plain, image, steps=10) < 0.6
     assert accuracy_after(sharp, image) > 0.7

@@ -10,17 +10,18 @@ from torch.nn import functional as F
 
 from ..layers import ChannelNorm, ConvBlock, resize_to
 from .local import LocalBranch
-from .slim import both_opinions, spectral_branch
+from .slim import joined, spectral_branch
 
 
 class ImageBranch(nn.Module):
     """A decoder joined with what the image itself shows, pixel by pixel.
 
-    It does for any decoder what `SlimDecoder` has built in: two branches on each pixel's spectrum
-    alone, and an encoder of the image at full and half resolution that the decoder's features
-    join, so that single pixels stay sharp however coarse the backbone's maps are. The spectrum
-    counts twice.
+    It does for any decoder what `SlimDecoder` has built in: two branches on each pixel and what is
+    next to it, and an encoder of the image at full and half resolution that the decoder's features
+    join, so that single pixels stay sharp however coarse the backbone's maps are.
     """
+
+    trust: Tensor
 
     def __init__(
         self, decoder: nn.Module, features: int, bands: int, classes: int, width: int = 32
@@ -31,6 +32,7 @@ class ImageBranch(nn.Module):
         w = width
         self.spectral = spectral_branch(bands, classes, 2 * w)
         self.distilled = LocalBranch(bands, classes)
+        self.register_buffer("trust", torch.ones(()))
         self.decoder = decoder
         self.norm = ChannelNorm(features)
         self.stem = nn.Sequential(nn.Conv2d(bands, w, 3, padding=1), ChannelNorm(w), nn.GELU())
@@ -39,10 +41,6 @@ class ImageBranch(nn.Module):
         self.up_half = ConvBlock(features + 2 * w, 2 * w)
         self.up_full = ConvBlock(features + 3 * w, w)
         self.head = nn.Conv2d(w, classes, 1)
-
-    def spectrum(self, image: Tensor) -> Tensor:
-        """Log-probabilities (B, classes, H, W): what each pixel's bands alone say."""
-        return both_opinions(self.spectral, self.distilled, image)
 
     def surroundings(self, image: Tensor, maps: Sequence[Tensor]) -> Tensor:
         """Logits (B, classes, H, W) of the decoder joined with the image."""
@@ -55,4 +53,5 @@ class ImageBranch(nn.Module):
 
     def forward(self, image: Tensor, maps: Sequence[Tensor]) -> Tensor:
         """image (B, bands, H, W), maps (B, dim, h, w) each. Returns logits (B, classes, H, W)."""
-        return self.spectrum(image) + self.surroundings(image, maps) / 2
+        around = self.surroundings(image, maps)
+        return joined(self.spectral, self.distilled, self.trust, image, around)

@@ -26,25 +26,33 @@ def spectral_branch(bands: int, classes: int, width: int) -> nn.Module:
     )
 
 
-def both_opinions(spectral: nn.Module, distilled: nn.Module, image: Tensor) -> Tensor:
-    """The two branches' log-probabilities (B, classes, H, W), weighted."""
-    first, second = (branch(image).log_softmax(1) for branch in (spectral, distilled))
-    return SHARE * first + (1 - SHARE) * second  # type: ignore[no-any-return]
+def joined(
+    spectral: nn.Module, distilled: nn.Module, trust: Tensor, image: Tensor, around: Tensor
+) -> Tensor:
+    """Three opinions as one: logits (B, classes, H, W) of an image and of its surroundings.
+
+    ``trust`` (0 to 1) is how much what learns by gradients counts beside what the usual classifiers
+    say: a network needs more polygons than they.
+    """
+    labels, classic = (branch(image).log_softmax(1) for branch in (spectral, distilled))
+    share = SHARE * trust
+    return share * labels + (1 - share) * classic + trust * around / 2  # type: ignore[no-any-return]
 
 
 class SlimDecoder(nn.Module):
-    """Three opinions on every pixel: two on its spectrum alone, one on its surroundings.
+    """Three opinions on every pixel: on its spectrum, on the pixels around it, on its surroundings.
 
-    The spectral branches are small networks on the pixel's own bands (1x1 convolutions): what a
-    random forest sees, and as hard to mislead. One learns the labels, the other what a forest
-    makes of the landscape (training/forest.py). The third opinion is a slim U-Net (layout after
-    Ronneberger et al. 2015, arXiv 1505.04597) whose encoder sees the image at full, half and
-    quarter resolution, so that single pixels stay sharp; the backbone's tokens of several depths
-    are added at a quarter. It counts half as much as the spectrum: where another region looks
+    The first is a small network on the pixel's own bands (1x1 convolutions) that learns the labels;
+    it is hard to mislead. The second sees mean and spread around the pixel, too, and learns what
+    the usual classifiers make of the landscape (training/teacher.py). The third is a slim U-Net
+    (layout after Ronneberger et al. 2015, arXiv 1505.04597) whose encoder sees the image at full,
+    half and quarter resolution, so that single pixels stay sharp; the backbone's tokens of several
+    depths are added at a quarter. It counts half as much as the others: where another region looks
     different, it is the surroundings that mislead (docs/method.md).
     """
 
     depths = 2
+    trust: Tensor
 
     def __init__(self, bands: int, dims: Sequence[int], classes: int, width: int = 32) -> None:
         """`dims` are the widths of the feature maps; none means the decoder alone."""
@@ -52,6 +60,7 @@ class SlimDecoder(nn.Module):
         w = width
         self.spectral = spectral_branch(bands, classes, 2 * w)
         self.distilled = LocalBranch(bands, classes)
+        self.register_buffer("trust", torch.ones(()))
         self.stem = nn.Sequential(nn.Conv2d(bands, w, 3, padding=1), ChannelNorm(w), nn.GELU())
         self.at_full = ConvBlock(w, w)
         self.at_half = nn.Sequential(ConvBlock(w, 2 * w), ConvBlock(2 * w, 2 * w))
@@ -64,10 +73,6 @@ class SlimDecoder(nn.Module):
         self.up_full = ConvBlock(3 * w, w)
         self.drop = nn.Dropout2d(0.1)
         self.head = nn.Conv2d(w, classes, 1)
-
-    def spectrum(self, image: Tensor) -> Tensor:
-        """Log-probabilities (B, classes, H, W): what each pixel's bands alone say."""
-        return both_opinions(self.spectral, self.distilled, image)
 
     def surroundings(self, image: Tensor, maps: Sequence[Tensor]) -> Tensor:
         """Logits of the U-Net."""
@@ -83,4 +88,5 @@ class SlimDecoder(nn.Module):
 
     def forward(self, image: Tensor, maps: Sequence[Tensor]) -> Tensor:
         """image (B, bands, H, W), maps (B, dim, h, w) each. Returns logits (B, classes, H, W)."""
-        return self.spectrum(image) + self.surroundings(image, maps) / 2
+        around = self.surroundings(image, maps)
+        return joined(self.spectral, self.distilled, self.trust, image, around)

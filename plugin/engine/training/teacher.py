@@ -18,8 +18,9 @@ from ..model.decoders.neighbourhood import feature_count
 TREES = 40
 # Labelled pixels that a classifier learns from: more cost time and change little.
 MOST = 8_000
-# From so many polygons a class on, a linear classifier counts the less the more there are.
-MANY = 5
+# From so many polygons a class on, a linear classifier counts the less the more there are: where
+# the land looks like no polygon, its guesses are wild (docs/method.md).
+MANY = 3
 # Pixels of a class below which its spread can't be told.
 FEWEST = 5
 
@@ -78,4 +79,4 @@ def _classifiers(
     if len(found) > 1 and found.min() >= FEWEST:
         for columns in (squares[0], every):
             model = LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto")
-            yield make_pipeline(StandardScaler(), model), columns, min(1.0, MANY / polygons)
+            yield make_pipeline(StandardScaler(), model), columns, min(1.0, MANY / polygons) ** 2

@@ -1,0 +1,55 @@
+"""How much a network counts beside the usual classifiers."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from tilth_engine.calibration import calibrated_loss
+from torch import nn
+
+from .test_memory import loop, segmenter
+
+
+class Sees(nn.Module):
+    """Two classes by the sign of one band."""
+
+    def __init__(self, band):
+        super().__init__()
+        self.band = band
+
+    def forward(self, image):
+        seen = image[:, self.band : self.band + 1]
+        return torch.cat([seen, -seen], 1)
+
+
+@pytest.mark.parametrize("classic, network, expected", [(0, 1, 0.0), (1, 0, 1.0)])
+def test_the_held_out_pixels_tell_what_to_trust(classic, network, expected):
+    at = loop(segmenter(decoder="slim"))
+    decoder = at.segmenter.decoder
+    decoder.distilled, decoder.spectral = Sees(classic), Sees(network)
+    decoder.surroundings = lambda image, maps: Sees(network)(image)
+    # The first band tells the classes, with much noise; the second tells nothing.
+    rng = np.random.default_rng(0)
+    for chip in at.held_out:
+        sides = np.where(chip.classes == 1, 1.0, -1.0)
+        chip.image[:2] = rng.normal(0, 2, (2, *sides.shape))
+        chip.image[0] += sides
+
+    at.weigh(calibrated_loss)
+
+    assert float(decoder.trust) == expected
+
+
+def test_with_nothing_held_out_the_polygons_are_counted():
+    at = loop(segmenter(decoder="slim"), held_out=False)
+    at.weigh(calibrated_loss)
+    assert float(at.segmenter.decoder.trust) == pytest.approx(1 / 20, abs=1e-4)
+
+
+def test_the_paper_s_decoders_are_left_alone():
+    at = loop(segmenter(decoder="linear"))
+    before = {name: value.clone() for name, value in at.segmenter.state_dict().items()}
+    at.weigh(calibrated_loss)
+    after = at.segmenter.state_dict()
+    assert all(torch.equal(value, after[name]) for name, value in before.items())

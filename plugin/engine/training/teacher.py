@@ -73,8 +73,9 @@ def _classifiers(
         for i in range(len(sides))
     ]
     threads = torch.get_num_threads()
-    for columns in (every[:bands], *squares[:2], every):
-        yield RandomForestClassifier(TREES, random_state=seed, n_jobs=threads), columns, 1.0
+    # The one on bands alone guesses best where the land looks like no polygon.
+    for columns, weight in ((every[:bands], 2.0), *((part, 1.0) for part in (*squares[:2], every))):
+        yield RandomForestClassifier(TREES, random_state=seed, n_jobs=threads), columns, weight
     found = np.unique(classes, return_counts=True)[1]
     if len(found) > 1 and found.min() >= FEWEST:
         for columns in (squares[0], every):

@@ -209,12 +209,18 @@ class TrainPage(QWidget):
     def _noticed(self, level: str, message: str) -> None:
         if level == "warning" and message not in self._warnings:
             self._warnings.append(message)
-            self.notice.show_text("\n".join(self._warnings), Qgis.MessageLevel.Warning)
+            self._show_warnings(self._warnings)
+
+    def _show_warnings(self, warnings: List[str]) -> None:
+        self.notice.show_text("\n".join(warnings), Qgis.MessageLevel.Warning)
 
     def _succeeded(self, result: Any) -> None:
         self.result = dict(result)
         self.task = None
         self.labels_page.show_colours((self.result.get("card") or {}).get("classes") or [])
+        # The result says these itself.
+        told = self.result.get("warnings") or []
+        self._show_warnings([w for w in self._warnings if w not in told])
         name = wording.adapter_name(self.result)
         self.resultLabel.setText(wording.trained(self.result))
         self.reportButton.setVisible(bool(self.result.get("report")))

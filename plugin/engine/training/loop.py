@@ -286,7 +286,9 @@ class Loop(Scorer):
         picked = torch.randint(len(targets), (PIXELS,), generator=generator)
         values, target = pixels[picked].to(self.device), targets[picked].to(self.device)
         image = spectral_jitter(values[:, :, None, None], generator, self.settings.jitter)
-        return F.cross_entropy(branch(image)[:, :, 0, 0], target)
+        # As one image of a single column: one product of matrices, faster than many images.
+        column = image.permute(2, 1, 0, 3)
+        return F.cross_entropy(branch(column)[0, :, :, 0].T, target)
 
     def _judge(
         self, values: dict[str, float | None], score: Callable[[NDArray[np.int64]], float]

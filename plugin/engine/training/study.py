@@ -15,7 +15,7 @@ from .schedule import schedule
 
 STEPS = 400
 # Pixels in a step.
-PIXELS = 1024
+PIXELS = 512
 RATE, WEIGHT_DECAY, WARM_UP = 1e-2, 0.01, 0.05
 # The labels are for pixels as they are; a little jitter keeps a forest's steps from being learnt.
 JITTER = 1 / 3

@@ -108,17 +108,24 @@ def test_the_command_fetches_lists_and_removes(hub, capsys):
     assert "tiny: Tiny" in text
     assert COMMIT in text
     assert "Not used of the file: head" in told
-    cli.main(["backbones"])
-    line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("tiny"))
-    assert " here " in line
-    cli.main(["backbones", "show", "tiny"])
-    shown = json.loads(capsys.readouterr().out)
+    assert "tiny" in listed(capsys)["Ready to use"]
+    cli.main(["backbones", "show", "tiny", "--json"])
+    shown = json.loads(capsys.readouterr().out)["result"]
     assert shown["present"]
     assert shown["record"]["source"]["file"] == tiny_models.FILE
     assert cli.main(["backbones", "remove", "tiny"]) == 0
     assert "removed" in capsys.readouterr().out
+    found = listed(capsys)
+    assert "tiny" not in found["Ready to use"]
+    assert "tiny" in found["Weights to get: tilth backbones fetch ID"]
+
+
+def listed(capsys):
+    """The backbones under each of the headings of `tilth backbones`."""
     cli.main(["backbones"])
-    assert " to get " in capsys.readouterr().out
+    parts = capsys.readouterr().out.strip().split("\n\n")[1:]
+    lines = [part.splitlines() for part in parts]
+    return {first: {line.split()[0] for line in rest} for first, *rest in lines}
 
 
 def test_a_second_fetch_asks_nobody(hub):

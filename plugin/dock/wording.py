@@ -52,6 +52,13 @@ def trained(result: Dict[str, Any]) -> str:
     weakest = _weakest(score)
     if weakest:
         parts.append(weakest)
+    if ((result.get("card") or {}).get("training") or {}).get("network_share") == 0 and score:
+        parts.append(
+            _tr(
+                "The map follows random forests alone: on the held-out polygons the network does "
+                "no better. More polygons, or more minutes, let it count."
+            )
+        )
     epochs, seconds = result.get("epochs"), result.get("seconds")
     if isinstance(epochs, int) and isinstance(seconds, (int, float)):
         parts.append(

@@ -48,6 +48,10 @@ Learner = Loop | Growth
 # Held-out chips that are looked at after each epoch; the final score is over all of them.
 EPOCH_CHIPS = 32
 MARGIN = 8
+FOLLOWS = (
+    "On the held-out polygons the network does no better than what it learnt from random forests: "
+    "the map follows these alone. More polygons, or more minutes, let the network count."
+)
 # Epochs below which a training that ended by time has learnt too little.
 FEW = 3
 
@@ -97,8 +101,8 @@ def train(job: TrainJob, reporter: Reporter) -> dict[str, Any]:
             )
         held_out = parts.near or parts.region
         reporter.progress(0.97, "Scoring the held-out polygons" if held_out else "Writing")
-        if isinstance(loop, Loop):
-            loop.weigh(calibrated_loss)
+        if isinstance(loop, Loop) and loop.weigh(calibrated_loss) == 0:
+            reporter.info(FOLLOWS)
         adapter = _as_stored(job, ready, loop, method)
         classes = [entry.to_json() for entry in ready.labels.classes]
         judgement = judged(loop, parts.near, parts.region, classes, held_out_entry(ready))

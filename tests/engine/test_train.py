@@ -108,6 +108,10 @@ def test_the_card_says_what_was_done(trained):
     fixed = (".mean", ".spread", "trust")  # of the features, of the network
     weights = sum(t.numel() for n, t in tensors(trained.job.out).items() if not n.endswith(fixed))
     assert card["training"]["trainable_parameters"] == weights
+    share = float(tensors(trained.job.out)["trust"])
+    assert card["training"]["network_share"] == share
+    told = [event["message"] for event in kinds(trained, "notice")]
+    assert any("random forests" in text for text in told) == (share == 0)
 
 
 def test_nothing_but_adapter_and_report_is_left(trained):

@@ -288,6 +288,14 @@ def test_the_score_in_the_unseen_region_is_told() -> None:
     assert wording.region_line({"region_score": None, "training": {}}) == ""
 
 
+def test_a_map_that_follows_forests_is_told() -> None:
+    result = {"score": {"macro_f1": 0.8, "per_class": []}, "card": {"training": {}}}
+    for share, told in ((0, True), (0.25, False)):
+        result["card"]["training"]["network_share"] = share  # type: ignore[index]
+        assert ("random forests" in wording.trained(result)) == told
+    assert "random forests" not in wording.trained({**result, "score": None})
+
+
 def test_other_images_have_other_dates(dock: Any, project: QgsProject) -> None:
     dock.train.datesEdit.setText("2024-06-15")
     dock.labels.changed.emit()

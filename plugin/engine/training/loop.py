@@ -97,14 +97,14 @@ class Loop(Scorer):
         table = torch.from_numpy(pixels), torch.from_numpy(chances)
         study(self.branches.distilled, *table, seed, self.settings.jitter, step)
 
-    def weigh(self, loss: Callable[[Tensor, Tensor], float]) -> None:
-        """Let what learns by gradients count as much as serves the held-out pixels.
+    def weigh(self, loss: Callable[[Tensor, Tensor], float]) -> float:
+        """Let what learns by gradients count as much as serves the held-out pixels; how much.
 
         ``loss`` judges logits [n, K] and classes [n]. Where nothing is held out, the number of
         polygons decides.
         """
         if self.branches is None:
-            return
+            return 1.0
         trust = min(1.0, self.aim.polygons() / FULL_TRUST)
         if self.held_out:
             losses = {share: loss(*self._held_out_with(share)) for share in TRUSTS}
@@ -112,6 +112,7 @@ class Loop(Scorer):
             trust = next(share for share in TRUSTS if losses[share] <= best + CLOSE)
         # In half precision, as the file holds it, so that the score is that of the file.
         self.branches.trust.fill_(float(torch.tensor(trust).half()))
+        return trust
 
     def _held_out_with(self, trust: float) -> tuple[Tensor, Tensor]:
         self.branches.trust.fill_(trust)  # type: ignore[union-attr]

@@ -175,6 +175,7 @@ class Loop(Scorer):
         if self.progress.epoch == 0:
             started = time.monotonic()
             self._study(self.aim, lambda: step(0.0))
+            self.average = Average(self.segmenter)
             self.progress.seconds = time.monotonic() - started
         # However short the time is, the surroundings learn something.
         while self.progress.epoch == 0 or not self.finished():

@@ -23,6 +23,7 @@ sys.path.append(str(ROOT / "pretraining"))
 
 from covers import CLASSES, COUNTRIES
 from landscape import make_landscape
+from outline import outline
 from sensors import SENSORS, observe, radar
 from spectra import draw_library
 
@@ -30,7 +31,6 @@ SIZE = 384
 CRS = "EPSG:32632"
 MOST = 48  # polygons of a class
 FEWEST = 24  # of a class that is told apart
-CORNERS = 7
 REACH = (1.5, 6.0)  # pixels from a polygon's middle to a corner
 APART = 13  # pixels between the middles of polygons of one class
 
@@ -88,31 +88,12 @@ def draw(rng: np.random.Generator, classes: np.ndarray, transform: Affine) -> Po
         while len(drawn) < MOST and room.any():
             places = np.argwhere(room)
             row, column = (int(value) for value in places[rng.integers(len(places))])
-            drawn.append(_outline(rng, inside, row, column, transform))
+            drawn.append(outline(rng, inside, row, column, REACH, transform, 2))
             room[max(row - APART, 0) : row + APART, max(column - APART, 0) : column + APART] = False
         if len(drawn) >= FEWEST:
             geometries += drawn
             names += [name] * len(drawn)
     return Polygons(np.array(geometries, object), np.array(names, object), CRS)
-
-
-def _outline(
-    rng: np.random.Generator, inside: np.ndarray, row: int, column: int, transform: Affine
-) -> shapely.Polygon:
-    """A ring round a pixel whose corners lie where the class still is."""
-    corners = []
-    for angle in (np.arange(CORNERS) + rng.uniform(0.1, 0.9, CORNERS)) * 2 * np.pi / CORNERS:
-        reach, limit = 0.6, rng.uniform(*REACH)
-        while reach < limit:
-            y = round(row + np.sin(angle) * (reach + 1))
-            x = round(column + np.cos(angle) * (reach + 1))
-            if not (0 <= y < SIZE and 0 <= x < SIZE and inside[y, x]):
-                break
-            reach += 0.5
-        # Pixel centres lie half a pixel from their corner.
-        corners.append(transform @ (column + 0.5 + np.cos(angle) * reach,
-                                    row + 0.5 + np.sin(angle) * reach))  # fmt: skip
-    return shapely.Polygon(np.round(corners, 2))
 
 
 def _write(

@@ -21,6 +21,7 @@ from engine import ROOT
 from fields import Array
 from landscape import Landscape, make_landscape
 from numpy.typing import NDArray
+from outline import outline
 from rasterio.transform import from_origin
 from scipy.ndimage import binary_closing, distance_transform_edt
 from sensors import Sensor, observe
@@ -55,7 +56,7 @@ LEGEND = {
     "water": ("water",),
 }
 POLYGONS = 7
-CORNERS = 7
+REACH = (2.5, 9.0)  # pixels from a polygon's middle to a corner
 
 
 def make(seed: int = SEED) -> tuple[NDArray[np.uint16], NDArray[np.uint8]]:
@@ -82,28 +83,9 @@ def draw(rng: np.random.Generator, codes: NDArray[np.uint8]) -> list[tuple[str, 
             if not len(places):
                 break
             row, column = (int(value) for value in places[rng.integers(len(places))])
-            drawn.append((name, _outline(rng, codes == code, row, column)))
+            drawn.append((name, outline(rng, codes == code, row, column, REACH, TRANSFORM, 1)))
             taken[max(row - 30, 0) : row + 30, max(column - 30, 0) : column + 30] = True
     return drawn
-
-
-def _outline(
-    rng: np.random.Generator, inside: NDArray[np.bool_], row: int, column: int
-) -> shapely.Polygon:
-    """A ring round a pixel whose corners lie where the class still is, at most 9 pixels away."""
-    corners = []
-    for angle in (np.arange(CORNERS) + rng.uniform(0.1, 0.9, CORNERS)) * 2 * np.pi / CORNERS:
-        reach, limit = 0.6, rng.uniform(2.5, 9)
-        while reach < limit:
-            y = round(row + np.sin(angle) * (reach + 1))
-            x = round(column + np.cos(angle) * (reach + 1))
-            if not (0 <= y < SIZE and 0 <= x < SIZE and inside[y, x]):
-                break
-            reach += 0.5
-        # Pixel centres lie half a pixel from their corner.
-        x, y = column + 0.5 + np.cos(angle) * reach, row + 0.5 + np.sin(angle) * reach
-        corners.append((TRANSFORM.c + TRANSFORM.a * x, TRANSFORM.f + TRANSFORM.e * y))
-    return shapely.Polygon(np.round(corners, 1))
 
 
 def _codes(landscape: Landscape) -> NDArray[np.uint8]:

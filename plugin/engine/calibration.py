@@ -25,20 +25,18 @@ def temperature_of(batches: Iterable[tuple[Tensor, Tensor]]) -> float:
         return 1.0
     logits = torch.cat([logits for logits, _ in pairs])
     target = torch.cat([target for _, target in pairs])
-    step = max(len(target) // MAX_PIXELS, 1)
-    logits, target = logits[::step], target[::step]
-    losses = _losses(logits, target)
-    return float(CANDIDATES[int(losses.argmin())])
+    return float(CANDIDATES[int(_losses(logits, target).argmin())])
 
 
 def calibrated_loss(logits: Tensor, target: Tensor) -> float:
     """The mean loss of logits [n, K] for classes [n] with the temperature that suits them best."""
-    step = max(len(target) // MAX_PIXELS, 1)
-    return float(_losses(logits[::step], target[::step]).min())
+    return float(_losses(logits, target).min())
 
 
 def _losses(logits: Tensor, target: Tensor) -> Tensor:
-    """The loss with each of the candidates."""
+    """The loss with each of the candidates, on a part of many pixels."""
+    step = max(len(target) // MAX_PIXELS, 1)
+    logits, target = logits[::step], target[::step]
     return torch.stack(
         [F.cross_entropy(logits / t, target, label_smoothing=DOUBT) for t in CANDIDATES]
     )

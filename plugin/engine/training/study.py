@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..model.decoders.local import SIDES, LocalBranch
@@ -36,22 +36,42 @@ def study(
     device = next(branch.parameters()).device
     generator = torch.Generator().manual_seed(seed)
     branch.look_at(values)
-    optimizer = torch.optim.AdamW(branch.parameters(), weight_decay=WEIGHT_DECAY)
-    average = Average(branch)
-    for number in range(STEPS):
-        step()
-        for group in optimizer.param_groups:
-            group["lr"] = RATE * schedule(number / STEPS, WARM_UP)
+
+    def loss() -> Tensor:
         picked = torch.randint(len(values), (PIXELS,), generator=generator)
         changed = feature_jitter(values[picked], generator, jitter * JITTER)
         # One image of a single column: one product of matrices, faster than many images.
         logits = branch.judge(changed.T[None, :, :, None].to(device))[0, :, :, 0].T
+        return F.cross_entropy(logits, chances[picked].to(device))
+
+    fit(branch, loss, STEPS, RATE, WARM_UP, WEIGHT_DECAY, step)
+
+
+def fit(
+    module: nn.Module,
+    loss: Callable[[], Tensor],
+    steps: int,
+    rate: float,
+    warm_up: float,
+    weight_decay: float,
+    step: Callable[[], None],
+) -> None:
+    """Train a small module by itself and leave its averaged weights in it.
+
+    ``loss`` draws a batch and judges it; ``step`` is called before each.
+    """
+    optimizer = torch.optim.AdamW(module.parameters(), weight_decay=weight_decay)
+    average = Average(module)
+    for number in range(steps):
+        step()
+        for group in optimizer.param_groups:
+            group["lr"] = rate * schedule(number / steps, warm_up)
         optimizer.zero_grad(set_to_none=True)
-        F.cross_entropy(logits, chances[picked].to(device)).backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(branch.parameters(), 1.0)
+        loss().backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(module.parameters(), 1.0)
         optimizer.step()
-        average.update(branch)
-    put(branch, average.values)
+        average.update(module)
+    put(module, average.values)
 
 
 def feature_jitter(values: Tensor, generator: torch.Generator, strength: float) -> Tensor:

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import time
 import traceback
-from contextlib import contextmanager
-from typing import Iterator, Optional, Tuple
+from typing import Optional, Tuple
 
-from qgis.core import Qgis, QgsApplication, QgsMessageLog, QgsRasterBlockFeedback, QgsTask
-from qgis.PyQt.QtCore import QThreadPool, pyqtSignal
+from qgis.core import Qgis, QgsMessageLog, QgsRasterBlockFeedback, QgsTask
+from qgis.PyQt.QtCore import pyqtSignal
 
 from ..engine.errors import TilthError
 from ..worker.faults import WorkerError
+from .threads import pool_of_tasks, thread_lent
 
 LOG_TAG = "Tilth"
 _TELL_SECONDS = 0.1
@@ -40,7 +40,7 @@ class BaseTask(QgsTask):
         """To be made in the main thread."""
         super().__init__(description, QgsTask.Flag.CanCancel)
         self.feedback = QgsRasterBlockFeedback()
-        self._threads = _pool_of_tasks()
+        self._threads = pool_of_tasks()
         self._result: object = None
         self._fault: Optional[Tuple[str, str, str]] = None
         self._done = False
@@ -67,7 +67,9 @@ class BaseTask(QgsTask):
     def run(self) -> bool:
         """Called by QGIS in the thread."""
         try:
-            with _thread_lent(self._threads):
+            # It mostly waits. Without this, two of ours would stop all other tasks of a small
+            # machine, and in QGIS 3.22 the drawing of the map too.
+            with thread_lent(self._threads):
                 self._result = self.work()
         except WorkerError as error:
             self._fault = (error.kind, error.message, error.log)
@@ -100,22 +102,3 @@ class BaseTask(QgsTask):
         """Stop as soon as possible; safe from any thread, also twice."""
         self.feedback.cancel()
         super().cancel()
-
-
-def _pool_of_tasks() -> QThreadPool:
-    """The threads that QGIS runs tasks in: the manager's own (3.40) or Qt's global ones (3.22)."""
-    return QgsApplication.taskManager().findChild(QThreadPool) or QThreadPool.globalInstance()
-
-
-@contextmanager
-def _thread_lent(pool: QThreadPool) -> Iterator[None]:
-    """Give QGIS's thread pool another thread for as long as this one mostly waits.
-
-    It has one thread a core: without this, two of our tasks would stop all other tasks of a small
-    machine, and in QGIS 3.22 the drawing of the map too.
-    """
-    pool.releaseThread()
-    try:
-        yield
-    finally:
-        pool.reserveThread()

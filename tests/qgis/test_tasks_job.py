@@ -19,7 +19,7 @@ from qgis.core import (
     QgsTask,
     QgsVectorLayer,
 )
-from qgis.PyQt.QtCore import QCoreApplication, QSize, QThreadPool, QTimer
+from qgis.PyQt.QtCore import QCoreApplication, QRunnable, QSize, QThreadPool, QTimer
 from tilth.plugin.engine.errors import TilthError
 from tilth.plugin.engine.jobs import InspectJob, PredictJob, TrainJob
 from tilth.plugin.tasks import registry
@@ -265,6 +265,22 @@ def test_other_tasks_go_on_while_tasks_wait(pool):
     for task in tasks:
         task.cancel()
     until(lambda: all(ear.ended for ear in ears))
+
+
+def test_a_task_is_in_a_thread_before_any_event_is_handled(pool):
+    """In QGIS's queue of threads it could be lost."""
+    free = threading.Event()
+    task = Slow("is not lost")
+    busy = task._threads
+    for _ in range(busy.maxThreadCount()):
+        busy.start(QRunnable.create(free.wait))
+    try:
+        heard = started(task)
+        assert task.status() == QgsTask.TaskStatus.Running
+    finally:
+        free.set()
+    task.cancel()
+    until(lambda: heard.ended)
 
 
 def test_mapping_beside_training_and_a_job_that_waits(pool):

@@ -47,7 +47,10 @@ class Setup:
 def run_all(
     bench: str, scenes: list[Scene], setups: list[Setup], seeds: list[int], jobs: int = 2
 ) -> None:
-    """Run every scene, setup and seed that the results file lacks, ``jobs`` at a time."""
+    """Run every scene, setup and seed that the results file lacks, ``jobs`` at a time.
+
+    What fails is told, and the rest goes on.
+    """
     path = RESULTS / f"{bench}.jsonl"
     path.parent.mkdir(exist_ok=True)
     done = {(row["scene"], row["setup"], row["seed"]) for row in read_results(bench)}
@@ -63,6 +66,9 @@ def run_all(
     with concurrent.futures.ProcessPoolExecutor(jobs, mp_context=context) as pool:
         running = [pool.submit(run_one, *item) for item in work]
         for future in concurrent.futures.as_completed(running):
+            if error := future.exception():
+                print(f"FAILED: {error}", flush=True)
+                continue
             row = future.result()
             with path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(row) + "\n")

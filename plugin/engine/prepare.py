@@ -315,6 +315,7 @@ def _settings(job: TrainJob, device: torch.device, labels: Labels) -> Settings:
         seconds=None if minutes is None else minutes * 60,
         steps=12 if device.type == "cpu" else 40,
         batch=job.batch or (8 if device.type == "cpu" else 16),
+        paced=not job.batch,
         chip=chip_size(labels),
         seed=job.seed,
         learning_rate=METHODS[job.method].rate,

@@ -14,9 +14,11 @@ from torch.nn import functional as F
 from ..devices import mixed_precision
 from ..memory import Portion
 from ..model.decoders.image_branch import ImageBranch
+from ..model.decoders.linear import LinearDecoder
 from ..model.decoders.local import SIDES
 from ..model.decoders.slim import SlimDecoder
 from ..model.segmenter import Segmenter
+from . import linear_start
 from .aim import Aim
 from .augment import spectral_jitter
 from .average import Average, put
@@ -44,6 +46,8 @@ MOST = 20_000
 TRUSTS = (0.0, 0.25, 0.5, 0.75, 1.0)
 CLOSE = 0.01
 FULL_TRUST = 20
+# A run of fewer steps learns little: where its time allows no more, each step sees fewer chips.
+FEWEST_STEPS = 60
 
 
 class Loop(Scorer):
@@ -67,6 +71,7 @@ class Loop(Scorer):
         portion = Portion(settings.batch, lambda size: told(self._told(size)))
         super().__init__(segmenter, held_out, classes, device, settings, portion)
         self.aim = aim
+        self.batch = settings.batch
         drawn, seen = aim.pixels(), aim.sampled(settings.seed)
         self.weights = class_weights(drawn, seen, classes, settings.balance).to(device)
         decoder = segmenter.decoder
@@ -173,6 +178,9 @@ class Loop(Scorer):
         if self.progress.epoch == 0:
             started = time.monotonic()
             self._study(self.aim, lambda: step(0.0))
+            if isinstance(self.segmenter.decoder, LinearDecoder):
+                linear = (self.segmenter.decoder, self.aim, self.weights, self.settings)
+                linear_start.begin(self.segmenter, *linear, lambda: step(0.0))
             self.average = Average(self.segmenter)
             self.progress.seconds = time.monotonic() - started
         # However short the time is, the surroundings learn something.
@@ -220,16 +228,24 @@ class Loop(Scorer):
         self.segmenter.train()
         losses = []
         for batch in range(self.settings.steps):
-            seconds = before + time.monotonic() - started
+            now = time.monotonic()
+            seconds = before + now - started
             done = self.share(self.progress.epoch + batch / self.settings.steps, seconds)
             step(done)
             self._set_rates(done)
-            losses.append(
-                self._step([self.aim.draw(rng) for _ in range(self.settings.batch)], generator)
-            )
+            losses.append(self._step([self.aim.draw(rng) for _ in range(self.batch)], generator))
+            if batch == 1:  # the first warms up
+                self._keep_pace(time.monotonic() - now)
             if self.settings.seconds is not None and seconds > self.settings.seconds:
                 break
         return float(np.mean(losses))
+
+    def _keep_pace(self, seconds: float) -> None:
+        """Let later steps see fewer chips where steps of so many seconds are too few in a run."""
+        limit = self.settings.seconds
+        if limit is not None and self.settings.paced:
+            wanted = int(self.batch * limit / (FEWEST_STEPS * max(seconds, 1e-9)))
+            self.batch = max(1, min(self.batch, wanted))
 
     def _step(self, chips: list[Chip], generator: torch.Generator) -> float:
         image, target = tensors(chips, self.device)

@@ -27,7 +27,8 @@ class Settings:
 
     ``learning_rate`` is the adapter's, ``decoder_rate`` the decoder's and ``spectral_rate`` that of
     its spectral branches. An epoch is ``steps`` batches of ``batch`` chips, however many of them
-    the device takes at a time. ``epochs`` and ``seconds`` bound the run, whichever ends first
+    the device takes at a time; where ``paced``, of fewer when the time would end a run after a
+    handful of steps. ``epochs`` and ``seconds`` bound the run, whichever ends first
     (None: no bound of that kind). ``patience`` is the number of epochs without a better held-out
     score after which it stops.
     """
@@ -36,6 +37,7 @@ class Settings:
     seconds: float | None = None
     steps: int = 12
     batch: int = 8
+    paced: bool = True
     chip: int = 64
     learning_rate: float = 1e-3
     decoder_rate: float = 2e-3

@@ -58,7 +58,13 @@ class Segmenter(nn.Module):
         return self.backbone(image, self.depths)  # type: ignore[no-any-return]
 
     def forward(self, image: Tensor) -> Tensor:
-        """image (B, C, H, W), sides multiples of 4. Logits (B, K, H, W)."""
+        """image (B, C, H, W), sides multiples of 4. Logits (B, K, H, W).
+
+        Where the decoder trusts the usual classifiers alone, nothing else is computed.
+        """
+        decoder = self.decoder
+        if isinstance(decoder, (SlimDecoder, ImageBranch)) and not decoder.trust:
+            return decoder.distilled(image).log_softmax(1)  # type: ignore[no-any-return]
         return resize_to(self.decoder(image, self.features(image)), image)
 
     def surroundings(self, image: Tensor) -> Tensor:

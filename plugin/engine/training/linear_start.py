@@ -26,6 +26,10 @@ PIXELS = 128
 SHARE = 0.2
 # What is fitted on few pixels must not be fitted to the strongest changes of light.
 JITTER = 1 / 3
+# The inverse of scikit-learn's penalty: tokens of one polygon are nearly one sample.
+PENALTY = 0.01
+# How much slower a decoder that begins near its best learns then.
+CALM = 0.1
 # The logit's offset of a class that no chip had.
 UNSEEN = -4.0
 
@@ -49,7 +53,7 @@ def begin(
     if len(np.unique(classes)) < 2:
         return
     scaler = StandardScaler()
-    model = LogisticRegression(max_iter=300)
+    model = LogisticRegression(C=PENALTY, max_iter=300)
     model.fit(scaler.fit_transform(tokens), classes, weights.cpu().numpy()[classes])
     coefficients, offsets = model.coef_, model.intercept_
     if len(coefficients) == 1:  # of two classes, those of the second alone

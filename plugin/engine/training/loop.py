@@ -378,6 +378,8 @@ def _optimizer(segmenter: Segmenter, settings: Settings) -> torch.optim.Optimize
     for name, parameter in segmenter.named_parameters():
         if parameter.requires_grad:
             rate = settings.decoder_rate
+            if isinstance(segmenter.decoder, LinearDecoder):
+                rate *= linear_start.CALM
             if name.startswith("backbone."):
                 rate = settings.learning_rate
             elif name.startswith("decoder.spectral"):

@@ -104,6 +104,17 @@ def test_the_sum_of_the_branch_is_of_pixels_and_half_the_surroundings(trust):
     assert torch.equal(network.surroundings(image), network.decoder.surroundings(image, maps))
 
 
+@pytest.mark.parametrize("name, branch", [("slim", False), ("fcn", True)])
+def test_a_network_that_is_not_trusted_is_not_computed(name, branch, monkeypatch):
+    network = segmenter(name, branch=branch)
+    image = torch.randn(2, 3, 32, 32)
+    network.decoder.trust.fill_(0)
+    with torch.no_grad():
+        expected = network.decoder(image, network.features(image))
+        monkeypatch.setattr(network, "features", lambda image: pytest.fail("was computed"))
+        assert torch.allclose(network(image), expected, atol=1e-6)
+
+
 @pytest.mark.parametrize(
     "stride, sizes",
     [(16, [32, 16, 8, 4]), (8, [16, 8, 4, 2]), (4, [8, 8, 4, 2]), (2, [4, 4, 4, 2])],

@@ -23,6 +23,8 @@ from .errors import TilthError
 
 # Standard deviations beyond which a value says no more than "very bright" or "very dark".
 LIMIT = 10.0
+# Another season, or other shares of the classes, move an image's mean by less.
+SHIFT = 2.5
 
 
 @dataclass(frozen=True)
@@ -81,14 +83,15 @@ class Normalisation:
         """The normalisation for an image that may have other units, and a warning or nothing.
 
         Where both scales are known reflectance, mean and deviation are converted. Where values
-        still differ by far, the image's own statistics serve: the classes may then drift.
+        still differ by far, the image's own statistics serve: the classes may then drift. Where
+        they are merely brighter or darker than what was trained on, the warning alone says so.
         """
         own = Normalisation.of(image)
         here = self._converted(own.scale)
         if self.by_card and (here is not self or self.scale.get("kind") == own.scale["kind"]):
             return here, ""
         if not differs(*(list(v) for v in (here.mean, here.std, own.mean, own.std))):
-            return here, ""
+            return here, _shift(image.name, own, here)
         return own, (
             f"{image.name}: its values are far from those that the adapter was trained on; "
             "its own statistics are used, so check the map with care"
@@ -167,6 +170,18 @@ def _far(own: Normalisation, made: Normalisation) -> bool:
     told = made.mean != 0
     parts = [values[told].tolist() for values in (own.mean, own.std, made.mean, made.std)]
     return bool(told.any()) and differs(*parts)
+
+
+def _shift(name: str, own: Normalisation, trained: Normalisation) -> str:
+    """A warning where half of the bands or more are much brighter or darker than in training."""
+    shift = float(np.median((own.mean - trained.mean) / np.maximum(trained.std, 1e-12)))
+    if abs(shift) <= SHIFT:
+        return ""
+    return (
+        f"{name}: it is {'brighter' if shift > 0 else 'darker'} than the images that the adapter "
+        f"was trained on, by {abs(shift):.1f} of their standard deviations; check the map with "
+        "care, and draw polygons on this image, too, if it is wrong"
+    )
 
 
 def _known(value: Any) -> bool:

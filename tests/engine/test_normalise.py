@@ -91,6 +91,15 @@ def test_another_season_keeps_the_adapters_own_statistics(image, tmp_path):
     assert np.array_equal(matched.mean, Normalisation.of(image).mean)
 
 
+@pytest.mark.parametrize("gain, word", [(2.0, "brighter"), (0.4, "darker")])
+def test_an_image_in_another_light_is_warned_of(image, tmp_path, gain, word):
+    with opened(tmp_path / "light.tif", (scene() * gain).astype(np.uint16)) as other:
+        matched, warning = Normalisation.of(image).for_image(other)
+
+    assert warning.startswith("light.tif") and word in warning
+    assert np.array_equal(matched.mean, Normalisation.of(image).mean)
+
+
 def test_values_of_another_kind_are_warned_of(image, tmp_path):
     with opened(tmp_path / "radar.tif", scene() / np.float32(1e4) - 30) as other:
         matched, warning = Normalisation.of(image).for_image(other)

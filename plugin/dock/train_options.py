@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import Any, Dict, List, Tuple
@@ -105,12 +106,15 @@ class TrainOptions(QObject):
         return self._page.nameEdit.text().strip() or self.tr("My adapter")
 
     def out_file(self) -> Path:
-        """The file to write: the user's, else one in the library; never one that exists."""
+        """The file to write: the user's, else one in the library; never one that exists.
+
+        A name without a folder is one in the library.
+        """
         chosen = self._page.fileWidget.filePath().strip()
-        if chosen:
-            path = Path(chosen).expanduser()
-            return path if path.suffix.lower() == SUFFIX else Path(str(path) + SUFFIX)
-        return free_file(home() / "adapters", self.name())
+        if not chosen:
+            return free_file(home() / "adapters", self.name())
+        path = home() / "adapters" / os.path.expanduser(chosen)
+        return _free(path if path.suffix.lower() == SUFFIX else Path(str(path) + SUFFIX))
 
     def suggest_name(self, name: str) -> None:
         """A name for the adapter, until the user has typed one."""
@@ -166,7 +170,7 @@ class TrainOptions(QObject):
         page.fileWidget.setStorageMode(QgsFileWidget.StorageMode.SaveFile)
         page.fileWidget.setFilter(self.tr("Tilth adapters") + " (*.tilth)")
         page.fileWidget.setDialogTitle(self.tr("Save the adapter"))
-        page.fileWidget.setConfirmOverwrite(True)
+        page.fileWidget.setConfirmOverwrite(False)  # nothing is overwritten
 
     def _restore(self) -> None:
         page = self._page
@@ -204,6 +208,7 @@ class TrainOptions(QObject):
         page.nameEdit.textEdited.connect(self._take_name)
         page.nameEdit.textChanged.connect(self._show_file)
         page.fileWidget.fileChanged.connect(self._show_file)
+        self._session.adapters_changed.connect(self._show_file)
 
     def _emit(self, *_: object) -> None:
         self.changed.emit()
@@ -274,9 +279,15 @@ class TrainOptions(QObject):
 def free_file(folder: Path, name: str) -> Path:
     """A file for an adapter of this name that does not exist yet."""
     stem = re.sub(r'[<>:"/\\|?*\x00-\x1f]+', "_", name).strip(" .") or "adapter"
-    path, number = folder / (stem + SUFFIX), 2
-    while path.exists():
-        path, number = folder / f"{stem}_{number}{SUFFIX}", number + 1
+    return _free(folder / (stem + SUFFIX))
+
+
+def _free(path: Path) -> Path:
+    """This file, or one with a number where it or its report exists."""
+    stem, number = path.stem, 2
+    # Unlike Path's, this `exists` doesn't raise where a folder may not be looked into.
+    while os.path.exists(path) or os.path.exists(path.with_suffix(".html")):
+        path, number = path.with_name(f"{stem}_{number}{path.suffix}"), number + 1
     return path
 
 

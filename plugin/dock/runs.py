@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import shutil
 import time
@@ -23,6 +24,8 @@ from ..worker.pool import WorkerPool
 from .choices import LabelChoice
 
 _DAYS_KEPT = 7
+# What a comparison reads, which can be written again.
+_COPIES = ("*.gpkg*", "*.tif*")
 # After these a checkpoint is worth keeping: the run can go on from it.
 CAN_RESUME = ("died", "memory", "internal", "protocol")
 
@@ -71,7 +74,8 @@ class TrainTask(LabelTask):
 
     def work(self) -> object:
         """In the thread."""
-        _remove_old(self.folder.parent, self.folder)
+        for folder in _old(self.folder.parent, self.folder):
+            shutil.rmtree(folder, ignore_errors=True)
         try:
             _make_folder(Path(self.job.out).parent)
             result = super().work()
@@ -106,7 +110,8 @@ class CompareTask(LabelTask):
 
     def work(self) -> object:
         """In the thread."""
-        _remove_old(self.folder.parent, self.folder)
+        for folder in _old(self.folder.parent, self.folder):
+            _keep_report(folder)
         return super().work()
 
     def _hear(self, event: Dict[str, Any]) -> None:
@@ -257,11 +262,24 @@ def _make_folder(folder: Path) -> None:
         ) from error
 
 
-def _remove_old(parent: Path, mine: Path) -> None:
-    """Runs that nobody resumed for a week."""
+def _old(parent: Path, mine: Path) -> List[Path]:
+    """The folders of runs that nobody resumed for a week."""
     if not parent.is_dir():
-        return
+        return []
     limit = time.time() - _DAYS_KEPT * 86400
-    for folder in parent.iterdir():
-        if folder != mine and folder.is_dir() and folder.stat().st_mtime < limit:
-            shutil.rmtree(folder, ignore_errors=True)
+    folders = [folder for folder in parent.iterdir() if folder != mine and folder.is_dir()]
+    return [folder for folder in folders if folder.stat().st_mtime < limit]
+
+
+def _keep_report(folder: Path) -> None:
+    """Remove what a comparison read and worked with; its report stays."""
+    for path in folder.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        elif any(path.match(pattern) for pattern in _COPIES):
+            # One that is in use stays for the next time.
+            with contextlib.suppress(OSError):
+                path.unlink()
+    with contextlib.suppress(OSError):
+        # Where there is no report, there is nothing left.
+        folder.rmdir()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any, Iterator
+from typing import Any, Iterator, List
 
 import pytest
 from dock_window import shown_dock, wait
@@ -14,6 +14,8 @@ from tilth.plugin.dock import compare_table, settings
 from tilth.plugin.dock.compare_add import AddChoice
 from tilth.plugin.dock.compare_choices import USUAL, ChoiceList
 from tilth.plugin.dock.dock_widget import TRAIN
+from tilth.plugin.dock.runs import CompareTask
+from tilth.plugin.tasks.job import JobTask
 
 SAMPLE = Path(__file__).resolve().parents[2] / "resources" / "sample"
 ENGINE = os.environ.get("TILTH_PYTHON", "")
@@ -138,6 +140,88 @@ def test_a_choice_is_added_compared_and_taken_over(dock: Any) -> None:
     dialog.removeButton.click()
     assert dialog.choices.ticked() == ["lora"]
     assert not dialog.removeButton.isEnabled()
+
+
+CARDS = [
+    {"id": "embedded", "title": "Small", "runs": True, "needed": True, "present": True},
+    {"id": "near", "title": "Near", "runs": True, "needed": True, "present": True},
+]
+
+
+@pytest.fixture
+def told(dock: Any, monkeypatch: pytest.MonkeyPatch) -> List[Any]:
+    """The tasks that were to be started, with an engine that is there and never works."""
+    tasks: List[Any] = []
+    monkeypatch.setattr(dock.session, "start", tasks.append)
+    monkeypatch.setattr(dock.session.engine, "state", "ready")
+    dock.session.description = {"backbones": CARDS}
+    dock.session.described.emit()
+    return tasks
+
+
+def headings(dialog: Any) -> List[str]:
+    texts = [dialog.choiceList.item(row).text() for row in range(dialog.choiceList.count())]
+    return [text for text in texts if text.startswith("With ")]
+
+
+def test_the_window_follows_what_is_compared(dock: Any, told: List[Any]) -> None:
+    """The Train page can be used while the window is open."""
+    page, dialog = dock.train, dock.train.comparison
+    page.compareButton.click()
+    assert headings(dialog) == ["With Small"]
+    page.options.backbone.choose("near")
+    dialog.choices.tick(["lora"])
+    dialog.choices.add({"backbone": "near", "method": "probe"})
+    dialog.runButton.click()
+    assert dialog.bar.busy, dialog.notice.text()
+    assert dialog.task.job.train.backbone == "near"
+    assert headings(dialog) == ["With Near"]
+    # The match of bands that the user made is for the backbone of the page.
+    assert "matching" not in dialog.task.job.choices[0].values
+
+    page.options.backbone.choose("embedded")
+    page.compareButton.click()
+    assert headings(dialog) == ["With Near"]
+    dialog._compared([{"choice": "lora", "score": 0.8}])
+    dialog.task.finished(False)
+    assert not dialog.bar.busy
+    page.compareButton.click()
+    assert headings(dialog) == ["With Near"]
+    dialog.table.setRowCount(0)
+    page.compareButton.click()
+    assert headings(dialog) == ["With Small"]
+
+
+def test_it_waits_for_an_engine_that_is_starting(dock: Any, told: List[Any]) -> None:
+    dialog = dock.train.comparison
+    page = dock.train
+    page.compareButton.click()
+    dock.session.description = {}
+    told.clear()
+    dialog.runButton.click()
+    assert dialog.notice.text() == "The engine is still starting: try again in a moment."
+    assert not dialog.bar.busy and dialog.task is None
+    assert not any(isinstance(task, CompareTask) for task in told)
+
+
+def test_reports_of_old_comparisons_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only what is heavy, and can be written again, is removed after a week."""
+    old, empty, new = (tmp_path / "comparisons" / name for name in ("old", "empty", "new"))
+    for folder in (old, empty, new):
+        (folder / "label_raster").mkdir(parents=True)
+        for name in ("labels.gpkg", "image_0.tif", "label_raster/image_0.tif"):
+            (folder / name).write_text("heavy")
+    reports = [old / "comparison.html", old / "comparison.rows.jsonl"]
+    for path in reports:
+        path.write_text("report")
+    for folder in (old, empty):
+        os.utime(folder, (0, 0))
+    mine = tmp_path / "comparisons" / "mine"
+    monkeypatch.setattr(JobTask, "work", lambda task: {})
+    CompareTask(None, None, (), mine, {}).work()
+    assert sorted(old.iterdir()) == reports
+    assert not empty.exists()
+    assert len(list(new.iterdir())) == 3
 
 
 def test_only_what_can_be_trained_is_offered(qgis_app: Any) -> None:

@@ -30,7 +30,6 @@ class ChoiceList(QObject):
         super().__init__(widget)
         self._widget = widget
         self._backbone_title = backbone_title
-        self._backbone = ""
         self._added_heading, self._methods_heading = QListWidgetItem(), QListWidgetItem()
         ticked = settings.text(_KEY, " ".join(USUAL)).split()
         self._add_heading(QListWidgetItem(self.tr("Without a foundation model")))
@@ -48,7 +47,6 @@ class ChoiceList(QObject):
 
     def name_backbone(self, backbone: str) -> None:
         """Say which backbone the methods are tried on, and call all by their titles."""
-        self._backbone = backbone
         words = self.tr("With {}").format(self._backbone_title(backbone))
         self._methods_heading.setText(words)
         for item in self._added():
@@ -62,9 +60,9 @@ class ChoiceList(QObject):
         """For each of what is ticked whether it is a training, and not a forest, which is fast."""
         return [item.data(_VALUES)["method"] not in FORESTS for item in self._ticked()]
 
-    def choices(self) -> List[Choice]:
-        """What is ticked, for a job."""
-        return [choice_of(item.data(_VALUES), self._backbone) for item in self._ticked()]
+    def choices(self, backbone: str) -> List[Choice]:
+        """What is ticked, for a job whose training is on this backbone."""
+        return [choice_of(item.data(_VALUES), backbone) for item in self._ticked()]
 
     def values_of(self, name: str) -> Values:
         """The entries of a training that a choice is about."""

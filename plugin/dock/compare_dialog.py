@@ -61,9 +61,10 @@ class CompareDialog(QDialog):
         self._show_buttons()
 
     def open_for(self, backbone: str, decoder: str) -> None:
-        """Show the window; methods are tried on this backbone, with this decoder."""
-        self._backbone, self._decoder = backbone, decoder
-        self.choices.name_backbone(backbone)
+        """Show the window. Methods will be tried on this backbone, with this decoder; what is being
+        compared, or stands in the table, keeps its own."""
+        if not self.bar.busy and not self.table.rowCount():
+            self._name(backbone, decoder)
         self.show()
         self.raise_()
         self.activateWindow()
@@ -71,7 +72,7 @@ class CompareDialog(QDialog):
     def start(self) -> None:
         """Compare; or say what is missing."""
         self.notice.clear()
-        if not self._session.engine_ready(self.notice):
+        if not self._session.engine_ready(self.notice) or self._is_starting():
             return
         try:
             if not self.choices.ticked():
@@ -81,6 +82,8 @@ class CompareDialog(QDialog):
         except TilthError as error:
             self.notice.show_text(str(error), Qgis.MessageLevel.Warning)
             return
+        # The window may have been open while the Train page's choice became another.
+        self._name(job.train.backbone, job.train.decoder)
         self.choices.keep()
         settings.keep("compare/seeds", self.seedsSpin.value())
         settings.keep("compare/minutes", self.minutesSpin.value())
@@ -99,12 +102,26 @@ class CompareDialog(QDialog):
         if dialog.exec():
             self.choices.add(dialog.values())
 
+    def _name(self, backbone: str, decoder: str) -> None:
+        self._backbone, self._decoder = backbone, decoder
+        self.choices.name_backbone(backbone)
+
+    def _is_starting(self) -> bool:
+        """Whether the engine has not told yet what it has. Says so, and asks it if nobody has."""
+        if self._session.description:
+            return False
+        self._session.describe()
+        words = self.tr("The engine is still starting: try again in a moment.")
+        self.notice.show_text(words, Qgis.MessageLevel.Warning)
+        return True
+
     def _compare_job(self) -> CompareJob:
         """The Train page's training, each method with its usual settings."""
         usual = {name: DEFAULTS[name] for name in OF_METHOD}
         minutes = self.minutesSpin.value()
         train = dataclasses.replace(self._job(), minutes=minutes, epochs=None, **usual)
-        return CompareJob(train, self.choices.choices(), self.seedsSpin.value())
+        choices = self.choices.choices(train.backbone)
+        return CompareJob(train, choices, self.seedsSpin.value())
 
     def _title_of(self, backbone: str) -> str:
         cards = [*self._session.backbones(), no_backbone()]

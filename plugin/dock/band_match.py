@@ -72,17 +72,18 @@ class BandMatch(QWidget):
     def show_refusal(
         self, message: str, subject: Hashable, layers: List[QgsRasterLayer], card: Dict[str, Any]
     ) -> None:
-        """The engine found no match: offer to make one, of the layers' bands and the card's."""
-        if subject == self._subject:
-            if self.matching(subject) and message.startswith(("bands:", "matching:")):
-                self.label.setText(self.tr("Bands: your choice can't be used"))
-                self.label.setToolTip(message)
-            return
-        self._subject = subject
-        self._told = {"table": _rows(layers), "choices": _labels(card)}
-        self.setVisible(message.startswith("bands:"))
-        self.label.setText(self.tr("Bands: no match found"))
-        self.label.setToolTip(message)
+        """The engine can't use what is chosen: where that is about bands, offer to make a match of
+        the layers' bands and the card's. What was found for the subject before stays."""
+        if subject != self._subject or not self._told.get("table"):
+            self._subject = subject
+            self._told = {"table": _rows(layers), "choices": _labels(card)}
+            self.hide()
+        if message.startswith(("bands:", "matching:")):
+            unusable = self.tr("Bands: your choice can't be used")
+            unknown = self.tr("Bands: no match found")
+            self.label.setText(unusable if self.matching(subject) else unknown)
+            self.label.setToolTip(message)
+            self.show()
 
     def ask(self) -> None:
         """Open the table; what is accepted holds from then on."""

@@ -108,11 +108,13 @@ class TilthDock(QgsDockWidget):
     def _map_now(self, path: str) -> None:
         """Turn to the Map page with the new adapter and the image that it learnt from."""
         self._use(path)
-        images = self.labels.choice().images
-        if len(images) > 1 and self.labels.choice().stack:
-            self.map.severalCheck.setChecked(True)
+        images = self.train.trained_on()
+        if not images:
+            return
+        self.map.severalCheck.setChecked(len(images) > 1)
+        if len(images) > 1:
             self.map.images.set_layers(images)
-        elif images:
+        else:
             self.map.choose_image(images[0])
 
     def _use(self, path: str) -> None:

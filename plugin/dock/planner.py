@@ -56,6 +56,12 @@ class Planner(QObject):
         self._timer.stop()
         self._wanted = False
 
+    def forget(self) -> None:
+        """Something was chosen, or the plan is out of sight: no plan is wanted now, and a new one
+        when it is asked for."""
+        self.stop()
+        self._stale = True
+
     def _plan(self) -> None:
         if not self._session.description:
             return

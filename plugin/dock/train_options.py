@@ -113,7 +113,8 @@ class TrainOptions(QObject):
         chosen = self._page.fileWidget.filePath().strip()
         if not chosen:
             return free_file(home() / "adapters", self.name())
-        path = home() / "adapters" / os.path.expanduser(chosen)
+        # Path's own raises while "~" is the first letter of a name.
+        path = home() / "adapters" / os.path.expanduser(chosen)  # noqa: PTH111
         return _free(path if path.suffix.lower() == SUFFIX else Path(str(path) + SUFFIX))
 
     def suggest_name(self, name: str) -> None:
@@ -201,6 +202,7 @@ class TrainOptions(QObject):
         self.backbone.changed.connect(self._emit)
         self.fields.changed.connect(self._emit)
         page.datesEdit.textChanged.connect(self._emit)
+        page.deviceCombo.activated.connect(self._keep_device)
         page.minutesRadio.toggled.connect(self._show_time)
         for spin in (page.minutesSpin, page.epochsSpin, page.seedSpin, page.batchSpin):
             spin.valueChanged.connect(self._emit)
@@ -209,6 +211,10 @@ class TrainOptions(QObject):
         page.nameEdit.textChanged.connect(self._show_file)
         page.fileWidget.fileChanged.connect(self._show_file)
         self._session.adapters_changed.connect(self._show_file)
+
+    def _keep_device(self, *_: object) -> None:
+        """At once: mapping heeds it, and the list is filled anew whenever the engine tells more."""
+        settings.keep("train/device", self._page.deviceCombo.currentData())
 
     def _emit(self, *_: object) -> None:
         self.changed.emit()
@@ -285,8 +291,8 @@ def free_file(folder: Path, name: str) -> Path:
 def _free(path: Path) -> Path:
     """This file, or one with a number where it or its report exists."""
     stem, number = path.stem, 2
-    # Unlike Path's, this `exists` doesn't raise where a folder may not be looked into.
-    while os.path.exists(path) or os.path.exists(path.with_suffix(".html")):
+    # Unlike Path.exists, this doesn't raise where a folder may not be looked into.
+    while any(os.access(file, os.F_OK) for file in (path, path.with_suffix(".html"))):
         path, number = path.with_name(f"{stem}_{number}{path.suffix}"), number + 1
     return path
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Dict, Hashable, List, Optional
 
-from qgis.core import Qgis
+from qgis.core import Qgis, QgsProject, QgsRasterLayer
 from qgis.PyQt.QtCore import QTimer, pyqtSignal
 from qgis.PyQt.QtWidgets import QWidget
 
@@ -43,6 +43,8 @@ class TrainPage(QWidget):
         self._warnings: List[str] = []
         self._planned_for: Hashable = None
         self._images: List[str] = []
+        self._trained_on: List[str] = []
+        self._trained_stack = False
         self.chart = LearningChart(self)
         self.chartHolder.addWidget(self.chart)
         self.notice = Notice(self)
@@ -67,31 +69,43 @@ class TrainPage(QWidget):
         seen = self.isVisible() or self.labels_page.isVisible()
         if seen and not self.bar.busy:
             self.planner.ask()
+        else:
+            self.planner.forget()
 
     def train(self) -> None:
         """Start; or say what is missing."""
         self.planner.stop()
         self.notice.clear()
-        if not self.session.engine_ready(self.notice):
+        if not self.session.engine_ready(self.notice) or not self._described_yet():
             return
+        choice = self.labels_page.choice()
         try:
             self.options.check_weights()
-            task = runs.training(self.session.pool, self.labels_page.choice(), self._job())
+            task = runs.training(self.session.pool, choice, self._job())
         except TilthError as error:
             self._say(str(error), Qgis.MessageLevel.Warning)
             return
         self.options.keep()
+        self._trained_on = [layer.id() for layer in choice.images]
+        self._trained_stack = choice.stack
         self._run(task)
 
     def resume(self) -> None:
         """Go on from the last checkpoint of the run that died."""
         if self.task is not None and not self.bar.busy:
-            self.planner.stop()
             self._run(runs.resumed(self.session.pool, self.task))
+
+    def trained_on(self) -> List[QgsRasterLayer]:
+        """The images of the last training that are still in the project: several are a stack."""
+        found = map(QgsProject.instance().mapLayer, self._trained_on)
+        layers = [layer for layer in found if layer is not None]
+        return layers if self._trained_stack else layers[:1]
 
     def shut_down(self) -> None:
         """Stop planning; tasks are stopped by the session."""
         self.planner.stop()
+        # A training that is stopped ends later, and no plan is wanted then.
+        self.bar.blockSignals(True)
 
     def showEvent(self, event: Any) -> None:  # noqa: N802 (Qt's name)
         super().showEvent(event)
@@ -113,7 +127,7 @@ class TrainPage(QWidget):
         self.runButton.clicked.connect(self.train)
         self.compareButton.clicked.connect(self._compare)
         self.comparison.wanted.connect(self.options.choose)
-        self.bar.ended.connect(lambda: self.compareButton.setVisible(True))
+        self.bar.ended.connect(self._run_ended)
         self.mapNowButton.clicked.connect(lambda: self.map_wanted.emit(self.result["adapter"]))
         self.cardButton.clicked.connect(lambda: self.card_wanted.emit(self.result["adapter"]))
         self.reportButton.clicked.connect(lambda: open_file(self.result["report"]))
@@ -137,6 +151,16 @@ class TrainPage(QWidget):
             self._images = images
             self.options.forget_dates()
         self.choices_changed()
+
+    def _described_yet(self) -> bool:
+        """Whether the options are the engine's: until it has told, lists lack the user's choices,
+        and a training would take others."""
+        if self.session.description:
+            return True
+        self.session.describe()
+        words = self.tr("The engine is still starting: try again in a moment.")
+        self._say(words, Qgis.MessageLevel.Info)
+        return False
 
     def _described(self) -> None:
         self.options.show_description()
@@ -188,6 +212,8 @@ class TrainPage(QWidget):
         self.planLabel.setVisible(bool(text) and not self.bar.busy)
 
     def _run(self, task: runs.TrainTask) -> None:
+        # The plan goes out of sight: it is made again when the run has ended.
+        self.planner.forget()
         self.task, self._warnings = task, []
         self.chart.clear()
         self.resultFrame.hide()
@@ -202,6 +228,11 @@ class TrainPage(QWidget):
         task.failed.connect(self._failed)
         self.session.start(task)
         self._scroll_to(self.learningGroup)
+
+    def _run_ended(self) -> None:
+        self.compareButton.show()
+        if self.isVisible():
+            self.planner.ask_if_stale()
 
     def _measured(self, epoch: int, epochs: int, values: Any) -> None:
         self.chart.add(epoch, epochs, values)

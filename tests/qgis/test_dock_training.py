@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
-from typing import Any, Iterator
+from typing import Any, Iterator, List
 
 import pytest
-from dock_window import shown_dock
-from qgis.core import QgsProject, QgsSettings
+from dock_window import shown_dock, wait
+from qgis.core import QgsProject, QgsRasterLayer, QgsSettings, QgsVectorLayer
+from tilth.plugin.dock import settings
+from tilth.plugin.dock.dock_widget import LABELS, MAP, TRAIN
+from tilth.plugin.tasks.job import JobTask
+
+SAMPLE = Path(__file__).resolve().parents[2] / "resources" / "sample"
+DESCRIPTION = {
+    "backbones": [{"id": "embedded", "title": "Embedded", "runs": True, "present": True}],
+    "devices": [
+        {"id": "cpu", "label": "The processor", "supported": True},
+        {"id": "cuda:0", "label": "A card", "supported": True},
+    ],
+    "default_device": "cpu",
+}
+RESULT = {"adapter": "a.tilth", "report": "", "card": {"classes": [], "training": {}}}
 
 
 @pytest.fixture
@@ -27,6 +42,8 @@ def test_a_name_alone_is_one_in_the_library(dock: Any, tmp_path: Path) -> None:
 
     assert job.out == str(tmp_path / "adapters" / "forest.tilth")
     assert job.report == str(tmp_path / "adapters" / "forest.html")
+    page.fileWidget.setFilePath("~forest")
+    assert page.options.job().out.endswith("~forest.tilth")
     page.fileWidget.setFilePath(str(tmp_path / "else" / "where.tilth"))
     assert page.options.job().out == str(tmp_path / "else" / "where.tilth")
 
@@ -44,3 +61,186 @@ def test_the_same_file_again_gets_a_number(dock: Any, tmp_path: Path) -> None:
     assert not page.fileWidget.confirmOverwrite()
     (tmp_path / "mine_2.html").touch()  # somebody's, or a report without its adapter
     assert page.options.job().out == str(tmp_path / "mine_3.tilth")
+
+
+@pytest.fixture
+def started(dock: Any, project: QgsProject, monkeypatch: pytest.MonkeyPatch) -> List[Any]:
+    """The jobs that were started. The sample's labels are chosen; the engine has told nothing."""
+    tasks: List[Any] = []
+
+    def start(task: Any) -> None:
+        if isinstance(task, JobTask):
+            tasks.append(task)
+
+    monkeypatch.setattr(dock.session, "start", start)
+    monkeypatch.setattr(dock.session, "engine_ready", lambda _notice: True)
+    labels = QgsVectorLayer(str(SAMPLE / "polygons.gpkg"), "my fields", "ogr")
+    project.addMapLayer(labels)
+    dock.labels.layerCombo.setLayer(labels)
+    dock.labels.fieldCombo.setField("class")
+    dock.labels.images.set_layers([_image("image")])
+    dock.show_page(TRAIN)
+    return tasks
+
+
+def _image(name: str) -> QgsRasterLayer:
+    layer = QgsRasterLayer(str(SAMPLE / "image.tif"), name, "gdal")
+    QgsProject.instance().addMapLayer(layer)
+    return layer
+
+
+def _tell(dock: Any) -> None:
+    """What the engine tells once it has started."""
+    dock.session.description = copy.deepcopy(DESCRIPTION)
+    dock.session.described.emit()
+
+
+def _train(dock: Any, started: List[Any]) -> None:
+    """A training from its start to its end."""
+    dock.train.train()
+    task = started.pop()
+    task.succeeded.emit(RESULT)
+    task.ended.emit()
+
+
+def test_the_images_that_were_trained_on_are_mapped(dock: Any, started: List[Any]) -> None:
+    _tell(dock)
+    first, second, third = (_image(name) for name in ("first", "second", "third"))
+    page, images = dock.map, dock.labels.images
+    images.set_layers([first, second])
+    images.stackCheck.setChecked(True)
+    _train(dock, started)
+    images.set_layers([third])
+
+    dock.train.mapNowButton.click()
+    assert page.severalCheck.isChecked()
+    assert page.images.layers() == [first, second]
+
+    _train(dock, started)
+    images.set_layers([first])
+    dock.train.mapNowButton.click()
+    assert not page.severalCheck.isChecked()
+    assert page.imageCombo.currentLayer() == third
+
+    QgsProject.instance().removeMapLayer(third.id())
+    left = page.imageCombo.currentLayer()
+    dock.train.mapNowButton.click()
+    assert page.imageCombo.currentLayer() == left
+
+
+def test_a_device_that_is_picked_is_kept_at_once(dock: Any, started: List[Any]) -> None:
+    _tell(dock)
+    combo = dock.train.deviceCombo
+    combo.setCurrentIndex(combo.findData("cuda:0"))
+    combo.activated.emit(combo.currentIndex())
+
+    assert settings.text("train/device") == "cuda:0"  # what mapping reads
+    _tell(dock)
+    assert combo.currentData() == "cuda:0"
+
+
+def test_no_training_before_the_engine_has_told_what_it_has(dock: Any, started: List[Any]) -> None:
+    settings.keep("train/device", "cuda:0")
+
+    dock.train.train()
+
+    assert started == []
+    assert "still starting" in dock.train.notice.text()
+    assert settings.text("train/device") == "cuda:0"
+    _tell(dock)
+    dock.train.train()
+    assert [task.job.device for task in started] == ["cuda:0"]
+
+
+@pytest.mark.parametrize("page", [MAP, LABELS])
+def test_a_plan_is_old_once_something_else_is_chosen(
+    dock: Any, started: List[Any], page: int
+) -> None:
+    planner = dock.train.planner
+    planner._timer.setInterval(10)
+    _tell(dock)
+    assert wait(lambda: len(started) == 1)
+    started[0].succeeded.emit({"text": "A plan"})
+    started[0].ended.emit()
+    dock.show_page(page)
+    dock.show_page(TRAIN)
+    assert not planner.busy
+
+    dock.show_page(page)
+    dock.labels.changed.emit()
+    assert planner.busy == (page == LABELS)
+    dock.show_page(TRAIN)
+    assert wait(lambda: len(started) == 2)
+
+
+@pytest.mark.parametrize("page", [TRAIN, MAP])
+def test_the_plan_is_made_again_after_a_run(dock: Any, started: List[Any], page: int) -> None:
+    planner = dock.train.planner
+    planner._timer.setInterval(10)
+    _tell(dock)
+    assert wait(lambda: len(started) == 1)
+    plan = started.pop()
+    plan.succeeded.emit({"text": "A plan", "matching": {"summary": "all of them"}})
+    plan.ended.emit()
+    assert dock.train.planLabel.isVisible() and dock.train.bands.isVisible()
+
+    dock.train.train()
+    run = started.pop()
+    assert not dock.train.planLabel.isVisible()
+    assert not wait(lambda: started, 0.1)
+    dock.show_page(page)
+    run.succeeded.emit(RESULT)
+    run.ended.emit()
+    assert planner.busy == (page == TRAIN)
+    dock.show_page(TRAIN)
+    assert wait(lambda: len(started) == 1)
+
+
+def test_a_run_that_ends_with_the_dock_asks_for_no_plan(dock: Any, started: List[Any]) -> None:
+    _tell(dock)
+    dock.train.train()
+    dock.train.shut_down()
+    started.pop().ended.emit()
+    assert not dock.train.planner.busy
+
+
+ROWS = {"summary": "", "lines": [], "choices": []}
+
+
+@pytest.mark.parametrize("before", ["refused", "baseline"])
+def test_the_bands_can_be_matched_once_they_are_what_is_refused(
+    dock: Any, started: List[Any], before: str
+) -> None:
+    line, subject, layers = dock.train.bands, ("prithvi", ("image",), False), [_image("another")]
+    card = {"bands": [{"name": "RED"}, {"name": "NIR"}]}
+    if before == "refused":
+        line.show_refusal("labels: no polygons", subject, layers, card)
+    else:
+        line.show_plan({"matching": {**ROWS, "table": []}}, subject)
+    assert line.isHidden()
+
+    line.show_refusal("bands: the image's are not enough", subject, layers, card)
+
+    assert line.isVisible()
+    assert line.label.text() == "Bands: no match found"
+    assert len(line._told["table"]) == layers[0].bandCount()
+    assert line._told["choices"] == ["RED", "NIR"]
+    line.choose(["RED"])
+    line.show_refusal("matching: 1 entries for 6 bands", subject, layers, card)
+    assert line.label.text() == "Bands: your choice can't be used"
+    line.choose([])
+    line.show_refusal("bands: the image's are not enough", subject, layers, card)
+    assert line.label.text() == "Bands: no match found"
+
+
+def test_a_choice_of_bands_that_holds_again_can_be_mended(dock: Any, started: List[Any]) -> None:
+    line, subject = dock.train.bands, ("prithvi", ("image",), False)
+    line.show_refusal("bands: not enough", subject, [], {})
+    line.choose(["RED"])
+    line.show_refusal("labels: no polygons", ("galileo", ("image",), False), [], {})
+    assert line.isHidden()
+
+    line.show_refusal("matching: 1 entries for 6 bands", subject, [], {})
+
+    assert line.isVisible()
+    assert line.label.text() == "Bands: your choice can't be used"

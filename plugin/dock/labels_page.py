@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Dict, List, Optional
 
-from qgis.core import Qgis, QgsFieldProxyModel, QgsMapLayerProxyModel, QgsProject
+from qgis.core import Qgis, QgsFieldProxyModel, QgsMapLayer, QgsMapLayerProxyModel, QgsProject
 from qgis.PyQt.QtCore import QTimer, pyqtSignal
 from qgis.PyQt.QtWidgets import QWidget
 
@@ -32,12 +32,14 @@ class LabelsPage(QWidget):
         self.count: Optional[ClassCount] = None
         self._colours: Dict[str, str] = {}
         self._engine_warnings: Optional[List[str]] = None
+        self._area = ""
         self.images = ImageList(self)
         self.imagesHolder.addWidget(self.images)
         self.notice = Notice(self, closable=False)
         self.noticeHolder.addWidget(self.notice)
         self.watch = LabelWatch(session, self)
         self._set_up_inputs()
+        self._raster = _id(self.rasterCombo.currentLayer())
         class_table.prepare(self.classTable, [self.tr("Class"), self.tr("Polygons")])
         make_quiet(self.classHint)
         self._connect()
@@ -100,8 +102,8 @@ class LabelsPage(QWidget):
         self.layerCombo.layerChanged.connect(self._layer_changed)
         self.fieldCombo.fieldChanged.connect(self._field_changed)
         self.selectedCheck.toggled.connect(self._touched)
-        self.areaCombo.layerChanged.connect(self._touched)
-        self.rasterCombo.layerChanged.connect(self._touched)
+        self.areaCombo.layerChanged.connect(self._area_changed)
+        self.rasterCombo.currentIndexChanged.connect(self._raster_changed)
         self.polygonsRadio.toggled.connect(self._source_changed)
         self.images.changed.connect(self._touched)
         self.newLayerButton.clicked.connect(self._new_layer)
@@ -121,10 +123,25 @@ class LabelsPage(QWidget):
         self.watch.set_layer(layer)
         self._selection_changed()
 
-    def _layers_removed(self, _ids: object = None) -> None:
-        """The combo takes another layer then, and does not say so (QGIS 3.22)."""
+    def _area_changed(self, layer: Optional[QgsMapLayer]) -> None:
+        self._area = _id(layer)
+        self._touched()
+
+    def _raster_changed(self, _index: int) -> None:
+        """The index tells of removals too, but it also changes where rasters only move."""
+        raster = _id(self.rasterCombo.currentLayer())
+        if raster != self._raster:
+            self._raster = raster
+            self._touched()
+
+    def _layers_removed(self, ids: List[str]) -> None:
+        """The combos take another layer then, and do not say so (QGIS 3.22)."""
         if self.layerCombo.currentLayer() != self.fieldCombo.layer():
             self._layer_changed()
+        if self._area in ids:
+            self._area = ""
+            self.areaCombo.setCurrentIndex(0)
+            self._touched()
 
     def _field_changed(self, field: str) -> None:
         self._colours = {}
@@ -192,3 +209,7 @@ class LabelsPage(QWidget):
             self.session.tell(str(error), Qgis.MessageLevel.Warning)
             return
         self.layerCombo.setLayer(layer)
+
+
+def _id(layer: Optional[QgsMapLayer]) -> str:
+    return layer.id() if layer is not None else ""

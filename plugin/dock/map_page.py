@@ -43,6 +43,8 @@ class MapPage(QWidget):
         self.rectangle = DrawnRectangle(session.iface.mapCanvas(), self)
         self.bar = RunBar(self)
         self.layer_id = ""
+        self._image = ""
+        self._warnings: List[str] = []
         self._project = 0
         self._started_in = 0
         self._set_up_inputs()
@@ -60,6 +62,7 @@ class MapPage(QWidget):
             return
         settings.keep("map/confidence", self.confidenceCheck.isChecked())
         self._started_in = self._project
+        self._warnings = []
         self.bar.follow(task)
         task.succeeded.connect(self._succeeded)
         task.failed.connect(self._failed)
@@ -104,6 +107,7 @@ class MapPage(QWidget):
         make_quiet(self.extentHint)
         self._show_several(False)
         self._show_extent()
+        self._image_changed()
         self._show_dates()
 
     def _connect(self) -> None:
@@ -111,7 +115,7 @@ class MapPage(QWidget):
         self.runButton.clicked.connect(self.run)
         self.severalCheck.toggled.connect(self._show_several)
         self.adapters.changed.connect(self._show_dates)
-        self.imageCombo.layerChanged.connect(self._forget_dates)
+        self.imageCombo.currentIndexChanged.connect(self._image_changed)
         self.images.changed.connect(self._forget_dates)
         for radio in (self.wholeRadio, self.canvasRadio, self.rectangleRadio):
             radio.toggled.connect(self._show_extent)
@@ -177,6 +181,15 @@ class MapPage(QWidget):
         self.images.setVisible(several)
         self.images.stackCheck.setVisible(False)
         self.imageCombo.setEnabled(not several)
+
+    def _image_changed(self, *_: object) -> None:
+        """The index tells of removals too, but it also changes where images only move."""
+        layer = self.imageCombo.currentLayer()
+        image = layer.id() if layer is not None else ""
+        if image != self._image:
+            self._image = image
+            if not self.severalCheck.isChecked():
+                self._forget_dates()
 
     def _forget_dates(self, *_: object) -> None:
         """Other images have other dates."""
@@ -248,14 +261,16 @@ class MapPage(QWidget):
         words = self.tr("Added “{name}” to the project.").format(name=layer.name())
         if isinstance(outcome.get("seconds"), (int, float)):
             words += " " + self.tr("It took {}.").format(time_text(outcome["seconds"]))
-        warnings = [str(text) for text in outcome.get("warnings") or []]
+        told = [str(text) for text in outcome.get("warnings") or []]
+        warnings = list(dict.fromkeys([*self._warnings, *told]))
         level = Qgis.MessageLevel.Warning if warnings else Qgis.MessageLevel.Success
         self.notice.show_text("\n".join([words, *warnings]), level)
         self.session.tell("\n".join([words, *warnings]), level)
 
     def _noticed(self, level: str, message: str) -> None:
-        if level == "warning":
-            self.notice.show_text(message, Qgis.MessageLevel.Warning)
+        if level == "warning" and message not in self._warnings:
+            self._warnings.append(message)
+            self.notice.show_text("\n".join(self._warnings), Qgis.MessageLevel.Warning)
 
     def _failed(self, kind: str, message: str, log: str) -> None:
         if kind == "cancelled":

@@ -1,0 +1,208 @@
+"""What is chosen in the dock stays chosen, or is nothing: never silently something else."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any, Iterator, List
+
+import pytest
+from dock_window import shown_dock, wait
+from qgis.core import Qgis, QgsProject, QgsRasterLayer, QgsVectorLayer
+from qgis.PyQt.QtWidgets import QFileDialog
+from tilth.plugin.dock import map_page
+from tilth.plugin.dock.adapter_choice import LAST, ask_adapter
+from tilth.plugin.dock.settings import keep
+from tilth.plugin.tasks.base import BaseTask
+
+SAMPLE = Path(__file__).resolve().parents[2] / "resources" / "sample" / "image.tif"
+
+
+@pytest.fixture
+def dock(project: QgsProject, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    monkeypatch.setenv("TILTH_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("TILTH_PYTHON", raising=False)
+    keep(LAST, "")
+    keep("adapters/loaded", "")
+    with shown_dock() as made:
+        yield made
+
+
+def _polygons(name: str) -> QgsVectorLayer:
+    layer = QgsVectorLayer("Polygon?crs=EPSG:32632&field=klass:string", name, "memory")
+    QgsProject.instance().addMapLayer(layer)
+    return layer
+
+
+def _rasters(*names: str) -> List[QgsRasterLayer]:
+    layers = [QgsRasterLayer(str(SAMPLE), name, "gdal") for name in names]
+    QgsProject.instance().addMapLayers(layers)
+    return layers
+
+
+def _adapter(folder: Path, name: str, stamp: int) -> str:
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / f"{name}.tilth"
+    file.touch()
+    os.utime(file, (stamp, stamp))
+    return str(file)
+
+
+def _chosen(dock: Any) -> str:
+    return dock.map.adapterCombo.currentData() or ""
+
+
+def test_a_removed_area_becomes_none(dock: Any, project: QgsProject) -> None:
+    first, area, _last = [_polygons(name) for name in ("a", "b", "c")]
+    dock.labels.layerCombo.setLayer(first)
+    dock.labels.areaCombo.setLayer(area)
+    touched: List[int] = []
+    dock.labels.changed.connect(lambda: touched.append(1))
+    project.removeMapLayer(area.id())
+    assert dock.labels.choice().area is None
+    assert dock.labels.areaCombo.currentText() == "none"
+    assert touched
+    project.removeMapLayer(first.id())
+    assert dock.labels.choice().area is None
+
+
+def test_an_area_stays_when_another_layer_goes(dock: Any, project: QgsProject) -> None:
+    first, area, last = [_polygons(name) for name in ("a", "b", "c")]
+    dock.labels.areaCombo.setLayer(area)
+    project.removeMapLayers([first.id(), last.id()])
+    assert dock.labels.choice().area == area
+
+
+def test_labels_are_looked_at_again_when_their_raster_goes(dock: Any, project: QgsProject) -> None:
+    layers = _rasters("a", "b", "c", "d", "e")
+    dock.labels.polygonsRadio.setChecked(False)
+    dock.labels.rasterCombo.setLayer(layers[1])
+    dock.labels.show_plan({"warnings": ["of the raster that goes"]})
+    touched: List[int] = []
+    dock.labels.changed.connect(lambda: touched.append(1))
+    project.removeMapLayer(layers[4].id())
+    project.removeMapLayer(layers[0].id())
+    assert not touched
+    project.removeMapLayer(layers[1].id())
+    assert touched
+    assert "goes" not in dock.labels.notice.text()
+
+
+def test_dates_go_with_their_image_only(dock: Any, project: QgsProject) -> None:
+    page = dock.map
+    layers = _rasters("a", "b", "c", "d", "e")
+    page.datesEdit.setText("2024-06-15")
+    project.removeMapLayer(layers[4].id())
+    assert page.datesEdit.text() == "2024-06-15"
+    page.choose_image(layers[1])
+    assert page.datesEdit.text() == ""
+    page.datesEdit.setText("2024-07-15")
+    project.removeMapLayer(layers[0].id())
+    assert page.datesEdit.text() == "2024-07-15"
+    project.removeMapLayer(layers[1].id())
+    assert page.datesEdit.text() == ""
+
+
+def test_several_images_keep_their_dates_when_another_goes(dock: Any, project: QgsProject) -> None:
+    layers = _rasters("a", "b", "c")
+    dock.map.choose_image(layers[0])
+    dock.map.severalCheck.setChecked(True)
+    dock.map.images.set_layers(layers[1:])
+    dock.map.datesEdit.setText("2024-06-15, 2024-07-15")
+    project.removeMapLayer(layers[0].id())
+    assert dock.map.datesEdit.text() == "2024-06-15, 2024-07-15"
+
+
+def test_warnings_of_a_run_stay_when_the_map_is_there(
+    dock: Any, project: QgsProject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page, show = dock.map, dock.map.notice.show_text
+    levels: List[Any] = []
+
+    def watched(text: str, level: Any) -> None:
+        levels.append(level)
+        show(text, level)
+
+    monkeypatch.setattr(page.notice, "show_text", watched)
+    monkeypatch.setattr(dock.session, "engine_ready", lambda _notice: True)
+    monkeypatch.setattr(dock.session, "start", lambda _task: None)
+    monkeypatch.setattr(dock.session.iface, "setActiveLayer", lambda _: None, raising=False)
+    outcome = {"map": shutil.copy(SAMPLE, tmp_path), "warnings": ["engine", "both"]}
+
+    task = _started(page, monkeypatch)
+    for text in ("layer", "both", "layer"):
+        task.noticed.emit("warning", text)
+    assert page.notice.text() == "layer\nboth"
+    task.succeeded.emit(outcome)
+    assert page.notice.text().splitlines()[1:] == ["layer", "both", "engine"]
+    assert levels[-1] == Qgis.MessageLevel.Warning
+    task.ended.emit()
+
+    task = _started(page, monkeypatch)
+    task.succeeded.emit({**outcome, "warnings": []})
+    assert len(page.notice.text().splitlines()) == 1
+    assert levels[-1] == Qgis.MessageLevel.Success
+    task.ended.emit()
+
+
+def _started(page: Any, monkeypatch: pytest.MonkeyPatch) -> BaseTask:
+    task = BaseTask("Mapping")
+    monkeypatch.setattr(page, "_task", lambda: task)
+    page.run()
+    return task
+
+
+def test_a_file_that_the_dialog_names_is_the_one_chosen(
+    dock: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded = _adapter(tmp_path / "elsewhere", "old", 1_000_000)
+    _adapter(dock.library.folder, "new", 2_000_000)
+    dock.library.refresh()
+    # As on Windows, the dialog writes the path otherwise than Python does.
+    told = f"{tmp_path}//elsewhere/./old.tilth"
+    monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *_: (told, ""))
+    assert ask_adapter(dock) == loaded
+    dock.map.loadButton.click()
+    assert _chosen(dock) == loaded
+    dock.map.adapterCombo.setCurrentIndex(0)
+    assert _chosen(dock) != loaded
+    dock.map.choose_adapter(told)
+    assert _chosen(dock) == loaded
+    dock.adapters.load_file(told)
+    assert str(dock.adapters.current().path) == loaded
+
+
+def test_an_adapter_that_is_gone_is_not_replaced(
+    dock: Any, project: QgsProject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = _adapter(dock.library.folder, "old", 1_000_000)
+    other = _adapter(dock.library.folder, "new", 2_000_000)
+    dock.library.refresh()
+    dock.map.choose_adapter(wanted)
+    dock.library.remove(dock.library.find(wanted))
+    assert _chosen(dock) == ""
+    assert "pick one" in dock.map.adapterHint.text()
+
+    _rasters("image")
+    monkeypatch.setattr(dock.session, "engine_ready", lambda _notice: True)
+    monkeypatch.setattr(map_page.runs, "mapping", lambda *_: pytest.fail("it runs"))
+    dock.map.runButton.click()
+    assert "No adapter is chosen: pick one" in dock.map.notice.text()
+    assert wait(lambda: dock.session.iface.bar.currentItem() is not None)
+    dock.map.choose_adapter(other)
+    assert _chosen(dock) == other
+    assert "pick one" not in dock.map.adapterHint.text()
+
+
+def test_a_training_that_ends_does_not_choose_its_adapter(dock: Any) -> None:
+    assert "No adapter yet" in dock.map.adapterHint.text()
+    first = _adapter(dock.library.folder, "first", 1_000_000)
+    dock.library.refresh()
+    assert _chosen(dock) == first
+    trained = _adapter(dock.library.folder, "trained", 2_000_000)
+    dock.train.trained.emit(trained)
+    assert dock.map.adapterCombo.count() == 2
+    assert _chosen(dock) == first
+    dock.train.map_wanted.emit(trained)
+    assert _chosen(dock) == trained

@@ -40,7 +40,7 @@ class AdapterChoice(QObject):
         """The chosen adapter. Raises TilthError where there is none, or its file is gone."""
         path = self._page.adapterCombo.currentData()
         if not path:
-            raise TilthError(self.tr("No adapter is chosen: train one, or load one from a file."))
+            raise TilthError(self._none_chosen())
         adapter = self._library.find(path) or Adapter(Path(path))
         if not adapter.path.is_file():
             raise TilthError(self.tr("The adapter's file is gone: {}").format(path))
@@ -54,7 +54,7 @@ class AdapterChoice(QObject):
 
     def choose(self, path: str) -> None:
         """Choose the adapter in this file."""
-        self._wanted = path
+        self._wanted = str(Path(path))
         self.refresh()
 
     def refresh(self) -> None:
@@ -67,8 +67,10 @@ class AdapterChoice(QObject):
             combo.addItem(icon, adapter.name, str(adapter.path))
             item = combo.count() - 1
             combo.setItemData(item, str(adapter.path), Qt.ItemDataRole.ToolTipRole)
-        index = combo.findData(self._wanted)
-        combo.setCurrentIndex(max(0, index) if combo.count() else -1)
+        if not self._wanted and combo.count():
+            # From here on it is the choice: the list's order changes with every training.
+            self._wanted = combo.itemData(0)
+        combo.setCurrentIndex(combo.findData(self._wanted))
         combo.blockSignals(False)
         self._show_hint()
 
@@ -86,7 +88,7 @@ class AdapterChoice(QObject):
 
     def _hint(self, adapter: Optional[Adapter]) -> str:
         if adapter is None:
-            return self.tr("No adapter yet: train one, or load one from a file.")
+            return self._none_chosen()
         if adapter.fault:
             return adapter.fault
         if not adapter.card:
@@ -95,6 +97,11 @@ class AdapterChoice(QObject):
         bands = len(adapter.card.get("bands") or [])
         parts = [self.tr("{} classes").format(classes), self.tr("{} bands").format(bands)]
         return " · ".join([*parts, *filter(None, [wording.score_line(adapter.card.get("score"))])])
+
+    def _none_chosen(self) -> str:
+        if self._page.adapterCombo.count():
+            return self.tr("No adapter is chosen: pick one, or load one from a file.")
+        return self.tr("No adapter yet: train one, or load one from a file.")
 
     def _ask_file(self) -> None:
         path = ask_adapter(self._page)
@@ -112,6 +119,9 @@ def ask_adapter(parent: QWidget) -> str:
         settings.text("adapters/folder"),
         translate("Tilth adapters") + " (*.tilth);;" + translate("All files") + " (*)",
     )
-    if path:
-        settings.keep("adapters/folder", str(Path(path).parent))
-    return path
+    if not path:
+        return ""
+    # Qt writes slashes on Windows too; adapters are looked up as Python writes their paths.
+    file = Path(path)
+    settings.keep("adapters/folder", str(file.parent))
+    return str(file)

@@ -46,8 +46,9 @@ class AdaptersPage(QWidget):
 
     def select(self, path: str) -> None:
         """Show this adapter's card."""
+        wanted = str(Path(path))
         for row in range(self.list.count()):
-            if self.list.item(row).data(ROLE) == path:
+            if self.list.item(row).data(ROLE) == wanted:
                 self.list.setCurrentRow(row)
 
     def current(self) -> Optional[Adapter]:

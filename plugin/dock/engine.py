@@ -14,6 +14,7 @@ from ..environment.faults import EnvironmentError_
 from ..tasks import registry
 from ..tasks.base import BaseTask
 from ..tasks.environment import EnvironmentTask
+from ..worker.faults import WorkerError
 from . import own_python, settings
 
 OWN = "engine/python"
@@ -27,7 +28,10 @@ class WorkTask(BaseTask):
         self._call = call
 
     def work(self) -> object:
-        return self._call()
+        try:
+            return self._call()
+        except EnvironmentError_ as error:
+            raise WorkerError("environment", str(error)) from error
 
 
 class Engine(QObject):
@@ -46,6 +50,7 @@ class Engine(QObject):
         self.doing = ""
         self.size = state.size_text()
         self._own = settings.text(OWN)
+        self._going = False
         self._task: Optional[BaseTask] = None
         self.refresh()
 
@@ -66,6 +71,8 @@ class Engine(QObject):
 
     def python(self) -> Optional[Path]:
         """The interpreter to start the engine with; called from tasks' threads."""
+        if self._going:
+            return None
         if self._own:
             return Path(self._own)
         try:
@@ -111,14 +118,30 @@ class Engine(QObject):
         task.succeeded.connect(lambda _report: self._take_own(python))
         self._run(task, self.tr("Checking that Python"))
 
-    def remove(self) -> None:
-        """Remove the managed environment, or stop using one's own Python."""
-        if self._own:
-            self._take_own("")
+    def stop_own_python(self) -> None:
+        """Use the managed environment again."""
+        self._take_own("")
+
+    def can_remove(self) -> bool:
+        """Whether nothing of Tilth is at work, which would lose its files; where not, says so."""
+        if registry.running():
+            words = self.tr("Tilth is at work: cancel that first.")
+            self.told.emit(words, Qgis.MessageLevel.Warning)
+        return not registry.running()
+
+    def remove(self, end_workers: Callable[[], None]) -> None:
+        """Remove the managed environment, once the workers that are idle have let go of it."""
+        if not self.can_remove():
             return
         folder = self.folder
-        task = WorkTask("Removing Tilth's engine", lambda: remove(folder))
-        self._run(task, self.tr("Removing Tilth's engine"))
+
+        def act() -> None:
+            end_workers()
+            remove(folder)
+
+        # Until it is gone no job may start a worker in it.
+        self._going = True
+        self._run(WorkTask("Removing Tilth's engine", act), self.tr("Removing Tilth's engine"))
 
     def cancel(self) -> None:
         """Stop what is being done to the environment."""
@@ -149,5 +172,5 @@ class Engine(QObject):
             self.told.emit(message, Qgis.MessageLevel.Critical)
 
     def _ended(self) -> None:
-        self._task = None
+        self._task, self._going = None, False
         self.refresh()

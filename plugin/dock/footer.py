@@ -80,7 +80,8 @@ class Footer(QObject):
             menu.addAction(words, engine.install).setEnabled(idle)
         menu.addAction(self.tr("Use my own Python…"), self._panel.ask_own_python).setEnabled(idle)
         if engine.own:
-            menu.addAction(self.tr("Stop using my own Python"), engine.remove).setEnabled(idle)
+            own = menu.addAction(self.tr("Stop using my own Python"), engine.stop_own_python)
+            own.setEnabled(idle)
         else:
             remove = menu.addAction(self.tr("Remove the engine…"), self._ask_remove)
             remove.setEnabled(idle and engine.folder.exists())
@@ -95,9 +96,11 @@ class Footer(QObject):
         open_file(home())
 
     def _ask_remove(self) -> None:
+        if not self._session.engine.can_remove():
+            return
         question = self.tr(
             "Remove Tilth's engine? Adapters stay; the engine can be installed again.\n{}"
         ).format(self._session.engine.folder)
         answer = QMessageBox.question(self._contents, self.tr("Remove the engine"), question)
         if answer == QMessageBox.StandardButton.Yes:
-            self._session.engine.remove()
+            self._session.engine.remove(self._session.pool.restart)

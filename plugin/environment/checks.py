@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import shutil
 import sys
+import uuid
 from pathlib import Path
+from typing import List
 
 from .faults import EnvironmentError_
 
 LONGEST_INSIDE = 150  # of the files that PyTorch installs (measured: 126), and room for more
+_REMOVED = ".tilth-removed-"
 
 
 def check_room(target: Path, needed: float) -> None:
@@ -66,9 +69,29 @@ def _made_by_us(target: Path) -> bool:
 
 
 def delete(folder: Path) -> None:
+    """Remove a folder, or leave it whole: what is in use can't be removed on Windows.
+
+    It gets another name first, at once or not at all, so that half an environment never passes for
+    one. What could not be removed then goes the next time.
+    """
+    for left in _left(folder):
+        shutil.rmtree(left, ignore_errors=True)
+    aside = folder.with_name(f"{folder.name}{_REMOVED}{uuid.uuid4().hex[:6]}")
     try:
-        shutil.rmtree(folder)
+        folder.rename(aside)
     except OSError as error:
         raise EnvironmentError_(
             f"{folder} could not be removed ({error}): close what uses it, then try again."
         ) from error
+    try:
+        shutil.rmtree(aside)
+    except OSError as error:
+        raise EnvironmentError_(
+            f"{aside} could not be removed ({error}): close what uses it, then delete it."
+        ) from error
+
+
+def _left(folder: Path) -> List[Path]:
+    """What earlier removals of this folder have left."""
+    start = folder.name + _REMOVED
+    return [path for path in folder.parent.iterdir() if path.name.startswith(start)]

@@ -1,0 +1,146 @@
+"""Removing the engine: not while it works, and not with a worker that still uses it."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from pathlib import Path
+from typing import Any, Iterator, List, Optional
+
+import pytest
+from dock_window import shown_dock, wait
+from qgis.PyQt.QtWidgets import QMessageBox
+from tilth.plugin.dock import engine as module
+from tilth.plugin.dock import footer, settings
+from tilth.plugin.dock.engine import Engine, WorkTask
+from tilth.plugin.dock.session import Session
+from tilth.plugin.engine.jobs import InspectJob
+from tilth.plugin.environment import paths
+from tilth.plugin.environment.faults import EnvironmentError_
+from tilth.plugin.environment.state import lock_sha256, write_record
+from tilth.plugin.tasks import registry
+from tilth.plugin.worker.client import WorkerClient
+from tilth.plugin.worker.pool import WorkerPool
+
+DOUBLE = Path(__file__).with_name("worker_double.py")
+AT_WORK = "Tilth is at work: cancel that first."
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="an environment of links")
+
+
+def double(python: Path, log_folder: Path) -> WorkerClient:
+    argv = [str(python), "-I", "-u", "-X", "utf8", str(DOUBLE)]
+    return WorkerClient(python, log_folder, argv=argv, environment=dict(os.environ))
+
+
+@pytest.fixture
+def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The managed environment, ready as far as can be told, with a Python that runs."""
+    monkeypatch.setenv("TILTH_HOME", str(tmp_path))
+    monkeypatch.delenv("TILTH_PYTHON", raising=False)
+    settings.keep(module.OWN, None)
+    target = paths.environment_folder()
+    python = Path(os.path.realpath(sys.executable))
+    (target / "bin").mkdir(parents=True)
+    (target / "bin" / "python").symlink_to(python)
+    (target / "pyvenv.cfg").write_text(f"home = {python.parent}\nprompt = tilth\n")
+    write_record(target, {"lock_sha256": lock_sha256(paths.REQUIREMENTS)})
+    return target
+
+
+@pytest.fixture
+def engine(qgis_app: Any, environment: Path) -> Engine:
+    made = Engine()
+    assert made.state == "ready", made.reason
+    return made
+
+
+@pytest.fixture
+def pool(engine: Engine, tmp_path: Path) -> Iterator[WorkerPool]:
+    made = WorkerPool(engine.python, tmp_path / "logs", client=double)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def work(qgis_app: Any) -> Iterator[WorkTask]:
+    """A task that works until the test is over."""
+    over = threading.Event()
+    task = registry.start(WorkTask("At work", lambda: over.wait(30)))
+    yield task
+    over.set()
+    assert wait(lambda: not registry.running())
+
+
+def test_idle_workers_end_before_the_removal(
+    engine: Engine, pool: WorkerPool, environment: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alive: List[int] = []
+    pythons: List[Optional[Path]] = []
+
+    def spied(folder: Path) -> None:
+        alive.extend(pool.pids)
+        pythons.append(engine.python())
+        assert threading.current_thread() is not threading.main_thread()
+        removed(folder)
+
+    removed = module.remove
+    monkeypatch.setattr(module, "remove", spied)
+    pool.run(InspectJob("x"))
+    assert len(pool.pids) == 1
+    engine.remove(pool.restart)
+    assert wait(lambda: not engine.busy)
+    assert (alive, pythons) == ([], [None])  # nor could a job start one meanwhile
+    assert not environment.exists() and engine.state == "absent"
+
+
+def test_nothing_is_removed_while_tilth_works(
+    engine: Engine, environment: Path, work: WorkTask
+) -> None:
+    told: List[str] = []
+    engine.told.connect(lambda text, _level: told.append(text))
+    engine.remove(lambda: None)
+    assert told == [AT_WORK] and not engine.busy
+    assert engine.state == "ready" and environment.exists()
+
+
+def test_a_removal_that_fails_says_why(
+    engine: Engine, environment: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(folder: Path) -> None:
+        raise EnvironmentError_("It could not be removed: close what uses it.")
+
+    told: List[str] = []
+    engine.told.connect(lambda text, _level: told.append(text))
+    monkeypatch.setattr(module, "remove", refuse)
+    engine.remove(lambda: None)
+    assert wait(lambda: not engine.busy)
+    assert told == ["It could not be removed: close what uses it."]
+    assert engine.state == "ready" and engine.python() is not None
+
+
+def test_the_dock_asks_only_when_nothing_works(
+    environment: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: List[str] = []
+
+    def yes(_parent: Any, title: str, _question: str) -> Any:
+        asked.append(title)
+        return QMessageBox.StandardButton.Yes
+
+    monkeypatch.setattr(footer.QMessageBox, "question", yes)
+    monkeypatch.setattr(Session, "describe", lambda session: None)
+    with shown_dock() as dock:
+        engine = dock.session.engine
+        over = threading.Event()
+        registry.start(WorkTask("At work", lambda: over.wait(30)))
+        dock.footer._ask_remove()
+        assert wait(lambda: dock.session.iface.bar.currentItem() is not None)
+        assert dock.session.iface.bar.currentItem().text() == AT_WORK
+        assert not asked and environment.exists()
+        over.set()
+        assert wait(lambda: not registry.running())
+        dock.footer._ask_remove()
+        assert wait(lambda: not engine.busy)
+        assert len(asked) == 1 and not environment.exists()

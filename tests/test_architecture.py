@@ -38,7 +38,7 @@ ENGINE_LAYERS = (
     ("run",),
     (
         *("train", "predict", "evaluate", "planning", "inspection", "describe", "compare"),
-        *("judging", "trained_card"),
+        *("judging", "trained_card", "label_samples"),
     ),
     ("weights",),
     (

@@ -43,9 +43,8 @@ class Normalisation:
         """An image's own statistics."""
         mean, std = image.statistics()
         scale = image.scale
-        return Normalisation(
-            mean, std, {"kind": scale.kind, "factor": scale.factor, "offset": scale.offset}
-        )
+        found = {"kind": scale.kind, "factor": scale.factor, "offset": scale.offset}
+        return Normalisation(mean, std, {**found, "guessed": scale.guessed})
 
     @property
     def by_card(self) -> bool:
@@ -90,12 +89,22 @@ class Normalisation:
         here = self._converted(own.scale)
         if self.by_card and (here is not self or self.scale.get("kind") == own.scale["kind"]):
             return here, ""
+        if self._misled(own, here):
+            here = self
         if not differs(*(list(v) for v in (here.mean, here.std, own.mean, own.std))):
             return here, _shift(image.name, own, here)
         return own, (
             f"{image.name}: its values are far from those that the adapter was trained on; "
             "its own statistics are used, so check the map with care"
         )
+
+    def _misled(self, own: Normalisation, here: Normalisation) -> bool:
+        """Whether an offset was guessed that only the one image's dark pixels speak for."""
+        kinds = {str(scale.get("kind")) for scale in (self.scale, own.scale)}
+        guessed = self.scale.get("guessed") or own.scale.get("guessed")
+        if not guessed or kinds != {"reflectance10000", "reflectance10000_offset"}:
+            return False
+        return _distance(own, self) <= _distance(own, here)
 
     def _converted(self, scale: dict[str, Any]) -> Normalisation:
         old, new = self.scale.get("factor"), scale.get("factor")
@@ -170,6 +179,11 @@ def _far(own: Normalisation, made: Normalisation) -> bool:
     told = made.mean != 0
     parts = [values[told].tolist() for values in (own.mean, own.std, made.mean, made.std)]
     return bool(told.any()) and differs(*parts)
+
+
+def _distance(own: Normalisation, trained: Normalisation) -> float:
+    """How far the bands' means are from those in training, in its standard deviations: median."""
+    return abs(float(np.median((own.mean - trained.mean) / np.maximum(trained.std, 1e-12))))
 
 
 def _shift(name: str, own: Normalisation, trained: Normalisation) -> str:

@@ -11,22 +11,20 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from rasterio.windows import Window
 
 from . import adapter_file, devices, footprint
 from .adapter_file import Adapter
 from .calibration import calibrated_loss
 from .data.bands import Band, match
-from .data.burn import rasterise
 from .data.files import check_output
-from .data.unseen import Box
-from .errors import TilthError
+from .errors import Cancelled, TilthError
 from .evaluate import scores
 from .events import Reporter
 from .jobs import TrainJob, to_json
 from .judging import judged
+from .label_samples import labelled_samples
 from .landscape import landscape
-from .memory import ran_out, told_clearly
+from .memory import told_clearly
 from .model.decoders.factory import DecoderSettings
 from .model.decoders.forest import ForestDecoder
 from .model.methods import adapt
@@ -40,7 +38,7 @@ from .training import checkpoint, memory
 from .training.aim import Aim, cover
 from .training.growth import Growth
 from .training.loop import Loop
-from .training.samples import Chip, Samples, keys_of
+from .training.samples import Chip, Samples
 from .training.scoring import Progress
 from .version import VERSION
 
@@ -51,6 +49,10 @@ MARGIN = 8
 FOLLOWS = (
     "On the held-out polygons the network does no better than what it learnt from random forests: "
     "the map follows these alone. More polygons, or more minutes, let the network count."
+)
+LEARNT = (
+    "The adapter that this training goes on from may have learnt the held-out polygons: the score "
+    "and the confidence may be too good. Check the map against polygons that it never saw."
 )
 # Epochs below which a training that ended by time has learnt too little.
 FEW = 3
@@ -80,24 +82,24 @@ def train(job: TrainJob, reporter: Reporter) -> dict[str, Any]:
         for text in ready.notes:
             reporter.info(text)
         # Before anything is read, since it may refuse the job, or go on in an adapter's units.
-        segmenter, method = _segmenter(job, ready)
-        samples = _samples(ready, reporter)
+        segmenter, method = _segmenter(job, ready, reporter)
+        samples = labelled_samples(ready, reporter)
         _save_memory(job, segmenter, device, reporter)
         parts = _parts(ready, samples)
         loop = _learner(ready, segmenter, samples, parts, device, reporter)
+        loop.begun = bool(job.continue_from)
         folder = Path(job.work_folder or f"{job.out}.training")
         try:
             _run(job, loop, ready, folder, reporter)
-        except BaseException as error:
-            # A killed run keeps its checkpoint, and one that can go on where there is more memory;
-            # one that ended with a word does not need it.
-            if not isinstance(error, (KeyboardInterrupt, SystemExit)) and not ran_out(error):
-                checkpoint.remove(folder)
+        except Cancelled:
+            # Any other end keeps its checkpoint, so that hours of training are not lost.
+            checkpoint.remove(folder)
             raise
         if isinstance(loop, Loop) and ready.settings.epochs is None and loop.progress.epoch < FEW:
+            count = loop.progress.epoch
             reporter.warn(
-                f"only {loop.progress.epoch} rounds of training fitted into the time: give it "
-                "more minutes, or choose a smaller backbone"
+                f"the time was over after {count} epoch{'s' * (count > 1)}: give the training more "
+                "minutes, or choose a smaller backbone"
             )
         held_out = parts.near or parts.region
         reporter.progress(0.97, "Scoring the held-out polygons" if held_out else "Writing")
@@ -171,82 +173,11 @@ def _learn_all(ready: Prepared, loop: Learner, samples: Samples, reporter: Repor
     loop.learn_all(Aim(samples, everything, ready.settings.chip), step)
 
 
-def _samples(ready: Prepared, reporter: Reporter) -> Samples:
-    """Read the labelled parts of the images into memory, standardised."""
-    samples = Samples(ready.settings.chip, len(ready.inputs.wavelengths))
-    lookup = np.zeros(max(ready.codes) + 1, np.uint8)
-    lookup[ready.codes] = np.arange(1, len(ready.codes) + 1)
-    units = ready.labels.units()
-    last = max(units, default=0)
-    to_unit = np.arange(last + 1, dtype=np.int32)
-    for polygon, unit in units.items():
-        to_unit[polygon] = unit
-    region = ready.split.region
-    near = region.near if region is not None else (None,) * len(ready.images)
-    beyond = np.array(sorted({units[id_] for id_ in region.ids} if region else ()), np.int32)
-
-    def read_image(
-        image: int, row: int, column: int, size: int
-    ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        window = Window(column, row, size, size)
-        return ready.normalisations[image].read(ready.images[image], window)
-
-    def read_labels(
-        image: int, row: int, column: int, size: int
-    ) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
-        codes, ids = rasterise(ready.labels, image, Window(column, row, size, size))
-        found = to_unit[ids]
-        _set_apart(found, beyond, near[image], row, column)
-        return lookup[codes], found
-
-    def step(done: int, of: int) -> None:
-        reporter.progress(0.02 + 0.03 * done / of, "Reading the labelled parts of the images")
-
-    keys = keys_of(_boxes(ready), samples.size)
-    if not samples.fill(keys, read_image, read_labels, step, ready.settings.seed):
-        reporter.warn("labels: they cover more than memory holds; a random part of them is used")
-    return samples
-
-
-def _set_apart(
-    units: NDArray[np.int32], beyond: NDArray[np.int32], near: Box | None, row: int, column: int
-) -> None:
-    """Give the parts of an unseen region's units [S, S] that reach out of it units of their own.
-
-    They are neither trained on, since they belong to what is held out, nor scored, since chips
-    have shown them; all the same they are learnt from in the end. Changes ``units`` in place.
-    """
-    if near is None or not len(beyond):
-        return
-    rows = np.arange(row, row + units.shape[0])[:, None]
-    columns = np.arange(column, column + units.shape[1])
-    outside = (columns >= near[0]) & (columns < near[2]) & (rows >= near[1]) & (rows < near[3])
-    # No unit is 0, so that the negative numbers are free.
-    units[:] = np.where(outside & np.isin(units, beyond), -units, units)
-
-
-def _boxes(ready: Prepared) -> list[tuple[int, int, int, int, int]]:
-    """Each polygon's box in pixels, inside its image."""
-    boxes = []
-    for polygon in ready.labels.polygons:
-        image = ready.images[polygon.image]
-        left, top, right, bottom = polygon.pixel_geometry.bounds
-        if polygon.spot is not None:
-            left, top = polygon.spot
-            right, bottom = left + 1, top + 1
-        row0, column0 = max(int(top), 0), max(int(left), 0)
-        row1, column1 = (
-            min(int(np.ceil(bottom)), image.height),
-            min(int(np.ceil(right)), image.width),
-        )
-        boxes.append((polygon.image, row0, column0, row1, column1))
-    return boxes
-
-
-def _segmenter(job: TrainJob, ready: Prepared) -> tuple[Segmenter, Method]:
+def _segmenter(job: TrainJob, ready: Prepared, reporter: Reporter) -> tuple[Segmenter, Method]:
     segmenter, method = _built(job, ready, Method.of(job))
     if job.continue_from:
-        _continue(job, ready, segmenter, method)
+        for text in _continue(job, ready, segmenter, method):
+            reporter.warn(text)
     return segmenter, method
 
 
@@ -294,8 +225,9 @@ def _as_stored(
     return adapter
 
 
-def _continue(job: TrainJob, ready: Prepared, segmenter: Segmenter, method: Method) -> None:
-    """Start from an adapter's weights. Raises TilthError where it is of another kind."""
+def _continue(job: TrainJob, ready: Prepared, segmenter: Segmenter, method: Method) -> list[str]:
+    """Start from an adapter's weights; what to warn of. Raises TilthError where it is of another
+    kind."""
     earlier = adapter_file.read(job.continue_from)
     card = earlier.card
     backbone = backbone_entry(job)
@@ -317,7 +249,10 @@ def _continue(job: TrainJob, ready: Prepared, segmenter: Segmenter, method: Meth
         raise adapter_file.damaged(job.continue_from, str(error)) from error
     # The weights know the earlier image's units, so that this one has to come in them.
     earlier_units = Normalisation.from_dict(card["normalisation"])
-    ready.normalisations[:] = [earlier_units.for_image(image)[0] for image in ready.images]
+    found = [earlier_units.for_image(image) for image in ready.images]
+    ready.normalisations[:] = [normalisation for normalisation, _ in found]
+    warnings = [text for _, text in found if text]
+    return [LEARNT, *warnings] if ready.split.validation_ids else warnings
 
 
 def _same_bands(card: dict[str, Any], ready: Prepared) -> bool:
@@ -374,9 +309,12 @@ def _run(job: TrainJob, loop: Learner, ready: Prepared, folder: Path, reporter: 
         reporter.progress(0.05 + 0.92 * share, what, left)
 
     def epoch_done(progress: Progress) -> None:
-        # Who hears of an epoch may count on its checkpoint.
+        # Who hears of an epoch may count on its checkpoint, or knows that there is none.
         if isinstance(loop, Loop):
-            checkpoint.save(folder, loop, identity)
+            try:
+                checkpoint.save(folder, loop, identity)
+            except TilthError as error:
+                reporter.warn(f"no checkpoint could be written, the training goes on: {error}")
         reporter.metrics(progress.epoch, ready.settings.epochs or 0, progress.history[-1])
 
     if isinstance(loop, Loop) and not job.batch:

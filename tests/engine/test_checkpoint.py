@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import time
 
 import numpy as np
 import pytest
@@ -170,6 +171,12 @@ def test_the_best_weights_are_kept_not_the_last():
     assert at.progress.best_epoch == 2
     state = dict(at.segmenter.named_parameters())
     assert all(torch.equal(state[name], value) for name, value in kept[1].items())
+
+
+def test_the_time_for_checkpoints_counts():
+    at = loop(epochs=2)
+    at.run(lambda confusion: 0.5, lambda share: None, lambda progress: time.sleep(0.2))
+    assert at.progress.seconds >= 0.4
 
 
 def test_it_stops_when_nothing_gets_better():

@@ -100,6 +100,22 @@ def test_an_image_in_another_light_is_warned_of(image, tmp_path, gain, word):
     assert np.array_equal(matched.mean, Normalisation.of(image).mean)
 
 
+def test_an_offset_that_only_one_images_dark_pixels_speak_for_is_not_taken(tmp_path):
+    """Two scenes of one product; without water, nothing in the second one is dark."""
+    land = (scene()[:, :, 48:].astype(np.int32) + 1200).astype(np.uint16)
+    with_water = land.copy()
+    with_water[:, :3] = 300
+    with (
+        opened(tmp_path / "a.tif", with_water) as first,
+        opened(tmp_path / "b.tif", land) as second,
+    ):
+        assert first.scale.kind != second.scale.kind
+        for there, here in ((first, second), (second, first)):
+            matched, warning = Normalisation.of(there).for_image(here)
+            assert np.array_equal(matched.mean, Normalisation.of(there).mean)
+            assert warning == ""
+
+
 def test_values_of_another_kind_are_warned_of(image, tmp_path):
     with opened(tmp_path / "radar.tif", scene() / np.float32(1e4) - 30) as other:
         matched, warning = Normalisation.of(image).for_image(other)

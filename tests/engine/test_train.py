@@ -215,6 +215,32 @@ def interrupt():
     raise KeyboardInterrupt
 
 
+def test_a_fault_leaves_the_checkpoint(tmp_path):
+    job = train_job(tmp_path, epochs=3, method="frozen")
+
+    def fault(event):
+        if event["event"] == "metrics" and event["epoch"] == 2:
+            raise RuntimeError("a fault of ours")
+
+    with pytest.raises(RuntimeError):
+        Run(job, stop=fault)
+
+    again = Run(dataclasses.replace(job, resume=True))
+    assert not any("from the beginning" in text for text in again.result["warnings"])
+
+
+def test_a_checkpoint_that_cannot_be_written_ends_nothing(tmp_path, monkeypatch):
+    def full(folder, loop, identity):
+        raise TilthError(f"{folder}: no space is left on the disk")
+
+    monkeypatch.setattr(train_module.checkpoint, "save", full)
+
+    run = short(tmp_path)
+
+    assert Path(run.job.out).is_file()
+    assert any("no checkpoint" in text and "no space" in text for text in run.result["warnings"])
+
+
 # Outputs that can't be written
 
 
@@ -282,6 +308,25 @@ def test_a_label_raster(tmp_path):
     entries = run.result["card"]["classes"]
     assert [(entry["code"], entry["pixels"]) for entry in entries] == [(2, 360), (11, 360)]
     assert run.result["score"]
+
+
+def test_a_class_of_a_label_raster_without_a_measured_pixel(tmp_path):
+    values = scene().astype(np.float32)
+    values[:, 80:] = np.nan
+    codes = np.zeros((1, 96, 96), np.int16)
+    for row in (4, 40, 60):
+        codes[0, row : row + 10, 10:22], codes[0, row : row + 10, 60:72] = 2, 5
+    codes[0, 85:92, 10:30] = 9
+
+    run = short(
+        tmp_path,
+        images=[write_image(tmp_path / "gaps.tif", values)],
+        label_raster=write_image(tmp_path / "codes.tif", codes, names=("class",)),
+        class_field="",
+    )
+
+    assert [entry["code"] for entry in run.result["card"]["classes"]] == [2, 5]
+    assert any("no labelled pixel" in text for text in run.result["warnings"])
 
 
 def test_without_a_split_there_is_no_score(tmp_path):
@@ -371,6 +416,7 @@ def test_it_goes_on_from_an_adapter(trained, tmp_path):
 
     run = Run(job)
 
+    assert any("may have learnt the held-out" in text for text in run.result["warnings"])
     first = kinds(run, "metrics")[0]["values"]
     assert first["train_loss"] < kinds(trained, "metrics")[0]["values"]["train_loss"] * 0.85
     for changes in (
@@ -389,13 +435,13 @@ def test_it_goes_on_from_an_adapter(trained, tmp_path):
 def test_going_on_reads_an_image_in_the_earlier_ones_units(trained, tmp_path, monkeypatch):
     """An image twice as bright is that to the network, too: its map will be made so."""
     seen = []
-    read = train_module._samples
+    read = train_module.labelled_samples
 
     def watched(ready, reporter):
         seen.extend(entry.to_dict() for entry in ready.normalisations)
         return read(ready, reporter)
 
-    monkeypatch.setattr(train_module, "_samples", watched)
+    monkeypatch.setattr(train_module, "labelled_samples", watched)
     image = write_image(tmp_path / "bright.tif", scene() * 2)
 
     run = Run(

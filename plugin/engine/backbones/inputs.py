@@ -41,7 +41,11 @@ class Inputs:
         count = len(self.wavelengths)
         if not count or len(self.bands) not in (0, count) or len(self.frames) not in (0, count):
             raise ValueError("inputs: not one entry a band")
-        if self.frames and sorted(set(self.frames)) != list(range(max(self.frames) + 1)):
+        # The largest is looked at first: a stranger's card may name any number.
+        if self.frames and (
+            max(self.frames) >= count
+            or sorted(set(self.frames)) != list(range(max(self.frames) + 1))
+        ):
             raise ValueError("inputs: the dates are not numbered from 0 without gaps")
         if self.dates and len(self.dates) != self.frame_count:
             raise ValueError("inputs: not one date a frame")

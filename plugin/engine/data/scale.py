@@ -27,17 +27,21 @@ TEXTS = {
 class Scale:
     """The recognised value scale. ``kind`` is a key of TEXTS; ``text`` is for people.
 
-    Where ``factor`` is known, reflectance is ``(value - offset) / factor``.
+    Where ``factor`` is known, reflectance is ``(value - offset) / factor``. ``guessed`` is whether
+    no metadata says if there is an offset, so that the darkest values had to tell.
     """
 
     kind: str
     text: str
     factor: float | None = None
     offset: float = 0.0
+    guessed: bool = False
 
 
-def _scale(kind: str, factor: float | None = None, offset: float = 0.0) -> Scale:
-    return Scale(kind, TEXTS[kind], factor, offset)
+def _scale(
+    kind: str, factor: float | None = None, offset: float = 0.0, guessed: bool = False
+) -> Scale:
+    return Scale(kind, TEXTS[kind], factor, offset, guessed)
 
 
 def recognise(sample: np.ndarray, dtype: str, tags: Mapping[str, str] | None = None) -> Scale:
@@ -62,9 +66,10 @@ def recognise(sample: np.ndarray, dtype: str, tags: Mapping[str, str] | None = N
         return _scale("level1" if low >= 0 else "unknown")
     if bright < 1300:
         return _scale("reflectance1000", 1000.0)
-    if _offset_stated(tags or {}, default=dark >= 900):
-        return _scale("reflectance10000_offset", 10000.0, 1000.0)
-    return _scale("reflectance10000", 10000.0)
+    stated = _offset_stated(tags or {})
+    if dark >= 900 if stated is None else stated:
+        return _scale("reflectance10000_offset", 10000.0, 1000.0, guessed=stated is None)
+    return _scale("reflectance10000", 10000.0, guessed=stated is None)
 
 
 def differs(
@@ -81,7 +86,8 @@ def differs(
     return bool(np.median(np.maximum(ratio, 1 / ratio)) > 5)
 
 
-def _offset_stated(tags: Mapping[str, str], default: bool) -> bool:
+def _offset_stated(tags: Mapping[str, str]) -> bool | None:
+    """Whether the metadata states an offset; None where it says nothing."""
     for key, value in tags.items():
         if "add_offset" in key:
             return str(value).strip().strip("+-") in ("1000", "1000.0")
@@ -90,4 +96,4 @@ def _offset_stated(tags: Mapping[str, str], default: bool) -> bool:
                 return float(value) >= 4.0
             except ValueError:
                 continue
-    return default
+    return None

@@ -74,14 +74,20 @@ class Loop(Scorer):
         self.batch = settings.batch
         drawn, seen = aim.pixels(), aim.sampled(settings.seed)
         self.weights = class_weights(drawn, seen, classes, settings.balance).to(device)
-        decoder = segmenter.decoder
-        self.branches = decoder if isinstance(decoder, (SlimDecoder, ImageBranch)) else None
+        if self.branches is not None:  # an earlier adapter may have brought another
+            self.branches.trust.fill_(1.0)
         self.landscape = landscape
         self._look_at(aim)
         self.optimizer = _optimizer(segmenter, settings)
         self.rates = [group["lr"] for group in self.optimizer.param_groups]
         self.average = Average(segmenter)
         self.best: dict[str, Tensor] = {k: v.clone() for k, v in self.average.values.items()}
+
+    @property
+    def branches(self) -> SlimDecoder | ImageBranch | None:
+        """The decoder, where it has branches on single pixels."""
+        decoder = self.segmenter.decoder
+        return decoder if isinstance(decoder, (SlimDecoder, ImageBranch)) else None
 
     def _look_at(self, aim: Aim) -> None:
         """Take the single pixels that the spectral branch learns from."""
@@ -178,7 +184,7 @@ class Loop(Scorer):
         if self.progress.epoch == 0:
             started = time.monotonic()
             self._study(self.aim, lambda: step(0.0))
-            if isinstance(self.segmenter.decoder, LinearDecoder):
+            if isinstance(self.segmenter.decoder, LinearDecoder) and not self.begun:
                 linear = (self.segmenter.decoder, self.aim, self.weights, self.settings)
                 linear_start.begin(self.segmenter, *linear, lambda: step(0.0))
             self.average = Average(self.segmenter)
@@ -198,6 +204,8 @@ class Loop(Scorer):
             self.progress.seconds = before + time.monotonic() - started
             self.progress.history.append(values)
             epoch_done(self.progress)
+            # A large checkpoint takes its time, too.
+            self.progress.seconds = before + time.monotonic() - started
         put(self.segmenter, self.best)
 
     def finished(self) -> bool:

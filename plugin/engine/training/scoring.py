@@ -63,7 +63,12 @@ class Progress:
 
 
 class Scorer:
-    """A segmenter, and the held-out chips that tell how good it is."""
+    """A segmenter, and the held-out chips that tell how good it is.
+
+    ``begun`` is whether it goes on from an earlier adapter.
+    """
+
+    begun = False
 
     def __init__(
         self,

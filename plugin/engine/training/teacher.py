@@ -18,6 +18,8 @@ from ..model.decoders.neighbourhood import feature_count
 TREES = 40
 # Labelled pixels that a classifier learns from: more cost time and change little.
 MOST = 8_000
+# Labelled pixels whose soft labels are learnt from at the least, if there are as many.
+LABELLED = 2_000
 # From so many polygons a class on, a linear classifier counts the less the more there are: where
 # the land looks like no polygon, its guesses are wild (docs/method.md).
 MANY = 3
@@ -52,7 +54,8 @@ def soft_labels(
     rng = np.random.default_rng(seed)
     picked = rng.permutation(len(values))[:MOST]
     values, classes = values[picked], classes[picked]
-    pixels = np.concatenate([landscape, values[: max(len(landscape), 1)]])
+    # However little of the land was found, the labelled pixels teach.
+    pixels = np.concatenate([landscape, values[: max(len(landscape), LABELLED)]])
     chances = np.zeros((len(pixels), count), np.float32)
     total = 0.0
     for model, columns, weight in _classifiers(classes, bands, sides, polygons, seed):

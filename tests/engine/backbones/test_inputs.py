@@ -49,3 +49,8 @@ def test_a_date_of_which_nothing_is_seen_goes():
 def test_bands_left_out_must_be_some_of_them(left_out):
     with pytest.raises(ValueError, match="left out"):
         Inputs((490.0, 665.0), left_out=left_out)
+
+
+def test_a_number_of_dates_that_would_fill_the_memory_is_refused():
+    with pytest.raises(ValueError, match="dates"):
+        Inputs((490.0,), (0,), (10**12,))

@@ -68,6 +68,9 @@ def test_a_training_starts_from_it(monkeypatch):
     monkeypatch.setattr(linear_start, "begin", lambda *arguments: called.append(1))
     run(loop(segmenter(decoder="linear")))
     run(loop(segmenter(decoder="slim")))
+    later = loop(segmenter(decoder="linear"))
+    later.begun = True  # by an earlier adapter's weights
+    run(later)
     assert called == [1]
 
 

@@ -44,6 +44,13 @@ def test_the_opinion_is_of_the_landscape_first_and_adds_up_to_one():
     assert ((chances[:300].argmax(1) == 2) == (around[:, 0] > 0))[sure].mean() > 0.95
 
 
+@pytest.mark.parametrize("found", [0, 1])
+def test_where_no_land_was_found_the_labelled_pixels_teach(found):
+    values = pixels(200)
+    taught, chances = opinion(values, (values[:, 0] > 0).astype(int), around=pixels(found))
+    assert len(taught) == len(chances) == found + 200
+
+
 def test_a_linear_classifier_counts_the_less_the_more_polygons_there_are():
     values = pixels(60)
     around = pixels(2000, seed=1)

@@ -53,3 +53,18 @@ def test_the_paper_s_decoders_are_left_alone():
     at.weigh(calibrated_loss)
     after = at.segmenter.state_dict()
     assert all(torch.equal(value, after[name]) for name, value in before.items())
+
+
+def test_what_an_earlier_adapter_trusted_is_chosen_anew():
+    """With the earlier one's 0, all epochs would score alike, and the first would be kept."""
+    network = segmenter(decoder="slim")
+    network.decoder.trust.fill_(0)
+    loop(network)
+    assert float(network.decoder.trust) == 1
+
+
+def test_the_branches_are_those_of_the_network_that_is_stored():
+    """A network of coarse weights is replaced at the end by a whole one."""
+    at = loop(segmenter(decoder="slim"))
+    at.segmenter = segmenter(decoder="slim", seed=1)
+    assert at.branches is at.segmenter.decoder

@@ -55,7 +55,8 @@ def stored(backbone: nn.Module, method: Method) -> dict[str, Tensor]:
     elif method.name in kin.KIN:
         state = get_peft_model_state_dict(backbone)
     elif method.name == "full":
-        state = backbone.state_dict()
+        # A normalisation's count of batches is no weight: nothing uses it.
+        state = {n: v for n, v in backbone.state_dict().items() if v.is_floating_point()}
     else:
         state = {n: value for n, value in backbone.named_parameters() if value.requires_grad}
     # Clones, since a view would be saved with the whole storage that it looks at.

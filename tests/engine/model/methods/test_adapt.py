@@ -252,3 +252,12 @@ def test_the_start_of_pissa_is_the_weights_main_part_and_changes_nothing():
     for key in (key for key in change if key.endswith("lora_A.weight")):
         product = change[key.replace("lora_A", "lora_B")] @ change[key]
         assert product.abs().max() < 1e-6
+
+
+def test_full_fine_tuning_stores_no_counts():
+    """An adapter's file holds floating-point numbers alone; batch norm also counts batches."""
+    network = torch.nn.Sequential(torch.nn.Conv2d(2, 3, 1), torch.nn.BatchNorm2d(3))
+    found = adapt.stored(network, Method("full"))
+    assert {"1.running_mean", "1.running_var", "1.weight"} <= set(found)
+    assert all(tensor.is_floating_point() for tensor in found.values())
+    adapt.restore(network, Method("full"), found)

@@ -246,10 +246,8 @@ def test_a_running_training_stops_within_two_seconds(shared, endless, tmp_path):
 
 
 def test_an_error_of_ours_is_internal_and_leaves_a_log(shared, endless, tmp_path):
-    """A folder where the checkpoint's file should be is nothing that anyone foresaw."""
-    folder = tmp_path / "work"
-    (folder / "checkpoint.json").mkdir(parents=True)
-    shared.run("odd", dataclasses.replace(endless, work_folder=str(folder)))
+    """A name that no file system takes is nothing that anyone foresaw."""
+    shared.run("odd", dataclasses.replace(endless, work_folder=str(tmp_path / "wo\0rk")))
 
     error = shared.until("error", "result", name="odd")
 

@@ -91,9 +91,10 @@ def train(job: TrainJob, reporter: Reporter) -> dict[str, Any]:
         folder = Path(job.work_folder or f"{job.out}.training")
         try:
             _run(job, loop, ready, folder, reporter)
-        except Cancelled:
-            # Any other end keeps its checkpoint, so that hours of training are not lost.
-            checkpoint.remove(folder)
+        except BaseException as error:
+            # Any end but the user's wish keeps a whole checkpoint: hours of training are in it.
+            if isinstance(error, Cancelled) or not (folder / checkpoint.STATE).is_file():
+                checkpoint.remove(folder)
             raise
         if isinstance(loop, Loop) and ready.settings.epochs is None and loop.progress.epoch < FEW:
             count = loop.progress.epoch
@@ -309,12 +310,10 @@ def _run(job: TrainJob, loop: Learner, ready: Prepared, folder: Path, reporter: 
         reporter.progress(0.05 + 0.92 * share, what, left)
 
     def epoch_done(progress: Progress) -> None:
-        # Who hears of an epoch may count on its checkpoint, or knows that there is none.
+        # Who hears of an epoch may count on its checkpoint. Where the disk is full, the run ends
+        # here and the last whole checkpoint stays: the adapter could not be written either.
         if isinstance(loop, Loop):
-            try:
-                checkpoint.save(folder, loop, identity)
-            except TilthError as error:
-                reporter.warn(f"no checkpoint could be written, the training goes on: {error}")
+            checkpoint.save(folder, loop, identity)
         reporter.metrics(progress.epoch, ready.settings.epochs or 0, progress.history[-1])
 
     if isinstance(loop, Loop) and not job.batch:

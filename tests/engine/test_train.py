@@ -229,16 +229,22 @@ def test_a_fault_leaves_the_checkpoint(tmp_path):
     assert not any("from the beginning" in text for text in again.result["warnings"])
 
 
-def test_a_checkpoint_that_cannot_be_written_ends_nothing(tmp_path, monkeypatch):
+def test_a_disk_that_is_full_leaves_the_last_whole_checkpoint(tmp_path, monkeypatch):
+    job = train_job(tmp_path, epochs=3, method="frozen")
+    save = train_module.checkpoint.save
+
     def full(folder, loop, identity):
-        raise TilthError(f"{folder}: no space is left on the disk")
+        if loop.progress.epoch == 2:
+            raise TilthError(f"{folder}: no space is left on the disk")
+        save(folder, loop, identity)
 
     monkeypatch.setattr(train_module.checkpoint, "save", full)
+    with pytest.raises(TilthError, match="no space"):
+        Run(job)
+    monkeypatch.undo()
 
-    run = short(tmp_path)
-
-    assert Path(run.job.out).is_file()
-    assert any("no checkpoint" in text and "no space" in text for text in run.result["warnings"])
+    again = Run(dataclasses.replace(job, resume=True))
+    assert not any("from the beginning" in text for text in again.result["warnings"])
 
 
 # Outputs that can't be written

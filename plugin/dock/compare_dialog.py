@@ -107,13 +107,11 @@ class CompareDialog(QDialog):
         self.choices.name_backbone(backbone)
 
     def _is_starting(self) -> bool:
-        """Whether the engine has not told yet what it has. Says so, and asks it if nobody has."""
-        if self._session.description:
-            return False
-        self._session.describe()
-        words = self.tr("The engine is still starting: try again in a moment.")
-        self.notice.show_text(words, Qgis.MessageLevel.Warning)
-        return True
+        """Whether the engine has not told yet what it has. Says so."""
+        words = self._session.starting()
+        if words:
+            self.notice.show_text(words, Qgis.MessageLevel.Warning)
+        return bool(words)
 
     def _compare_job(self) -> CompareJob:
         """The Train page's training, each method with its usual settings."""

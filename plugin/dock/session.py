@@ -114,6 +114,16 @@ class Session(QObject):
         self.tell(message, Qgis.MessageLevel.Warning)
         return False
 
+    def starting(self) -> str:
+        """What to say while the engine has not told what it has, and nothing once it has.
+
+        Until then lists lack the user's choices. It is asked if nobody has.
+        """
+        if self.description:
+            return ""
+        self.describe()
+        return self.tr("The engine is still starting: try again in a moment.")
+
     def shut_down(self) -> None:
         """Stop every task and every worker."""
         registry.stop_all(self.pool)

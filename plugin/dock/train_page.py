@@ -153,14 +153,11 @@ class TrainPage(QWidget):
         self.choices_changed()
 
     def _described_yet(self) -> bool:
-        """Whether the options are the engine's: until it has told, lists lack the user's choices,
-        and a training would take others."""
-        if self.session.description:
-            return True
-        self.session.describe()
-        words = self.tr("The engine is still starting: try again in a moment.")
-        self._say(words, Qgis.MessageLevel.Info)
-        return False
+        """Whether the options are the engine's; where not, says so."""
+        words = self.session.starting()
+        if words:
+            self._say(words, Qgis.MessageLevel.Info)
+        return not words
 
     def _described(self) -> None:
         self.options.show_description()

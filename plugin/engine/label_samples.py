@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import shapely
 from numpy.typing import NDArray
 from rasterio.windows import Window
 
 from .data.burn import rasterise
+from .data.label_model import LabelPolygon
 from .data.unseen import Box
 from .events import Reporter
 from .prepare import Prepared
@@ -76,10 +79,7 @@ def _boxes(ready: Prepared) -> list[tuple[int, int, int, int, int]]:
     boxes = []
     for polygon in ready.labels.polygons:
         image = ready.images[polygon.image]
-        left, top, right, bottom = polygon.pixel_geometry.bounds
-        if polygon.spot is not None:
-            left, top = polygon.spot
-            right, bottom = left + 1, top + 1
+        left, top, right, bottom = _shape(polygon).bounds
         row0, column0 = max(int(top), 0), max(int(left), 0)
         row1, column1 = (
             min(int(np.ceil(bottom)), image.height),
@@ -96,16 +96,15 @@ def _touched(ready: Prepared, keys: list[Key], size: int) -> list[Key]:
         mine = np.array([key for key in keys if key[0] == image])
         top, left = (mine[:, 1:] * size).T
         cells = shapely.box(left, top, left + size, top + size)
-        found = shapely.STRtree(cells).query(_shapes(ready, image), predicate="intersects")[1]
+        shapes = [_shape(polygon) for polygon in ready.labels.of_image(image)]
+        found = shapely.STRtree(cells).query(shapes, predicate="intersects")[1]
         kept += [(image, int(row), int(column)) for _, row, column in mine[np.unique(found)]]
     return kept
 
 
-def _shapes(ready: Prepared, image: int) -> NDArray[np.object_]:
-    """What is labelled on an image, in (column, row). Of a label raster's regions, their boxes."""
-    shapes = []
-    for polygon in ready.labels.of_image(image):
-        column, row = polygon.spot or (0, 0)
-        spot = shapely.box(column, row, column + 1, row + 1)
-        shapes.append(polygon.pixel_geometry if polygon.spot is None else spot)
-    return np.array(shapes, dtype=object)
+def _shape(polygon: LabelPolygon) -> Any:
+    """What a polygon labels, in (column, row). Of a label raster's region, its box."""
+    if polygon.spot is None:
+        return polygon.pixel_geometry
+    column, row = polygon.spot
+    return shapely.box(column, row, column + 1, row + 1)

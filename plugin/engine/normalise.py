@@ -104,7 +104,7 @@ class Normalisation:
         guessed = self.scale.get("guessed") or own.scale.get("guessed")
         if not guessed or kinds != {"reflectance10000", "reflectance10000_offset"}:
             return False
-        return _distance(own, self) <= _distance(own, here)
+        return abs(_distance(own, self)) <= abs(_distance(own, here))
 
     def _converted(self, scale: dict[str, Any]) -> Normalisation:
         old, new = self.scale.get("factor"), scale.get("factor")
@@ -182,13 +182,13 @@ def _far(own: Normalisation, made: Normalisation) -> bool:
 
 
 def _distance(own: Normalisation, trained: Normalisation) -> float:
-    """How far the bands' means are from those in training, in its standard deviations: median."""
-    return abs(float(np.median((own.mean - trained.mean) / np.maximum(trained.std, 1e-12))))
+    """How far the bands' means are above those in training, in its standard deviations: median."""
+    return float(np.median((own.mean - trained.mean) / np.maximum(trained.std, 1e-12)))
 
 
 def _shift(name: str, own: Normalisation, trained: Normalisation) -> str:
     """A warning where half of the bands or more are much brighter or darker than in training."""
-    shift = float(np.median((own.mean - trained.mean) / np.maximum(trained.std, 1e-12)))
+    shift = _distance(own, trained)
     if abs(shift) <= SHIFT:
         return ""
     return (

@@ -11,8 +11,7 @@ from typing import Any
 from . import adapter_file
 from .jobs import TrainJob
 from .judging import Judgement
-from .model.decoders.image_branch import ImageBranch
-from .model.decoders.slim import SlimDecoder
+from .model.decoders.image_branch import branches_of
 from .model.methods import adapt
 from .model.methods.method import Method
 from .prepare import Prepared, backbone_entry, held_out_entry, matching_entry
@@ -69,9 +68,9 @@ def _training(job: TrainJob, ready: Prepared, learner: Scorer) -> dict[str, Any]
         "adapter_parameters": adapt.trainable_parameters(learner.segmenter.backbone),
         "settings": dataclasses.asdict(ready.settings),
     }
-    decoder = learner.segmenter.decoder
-    if isinstance(decoder, (SlimDecoder, ImageBranch)):
-        entry["network_share"] = float(decoder.trust)
+    branches = branches_of(learner.segmenter.decoder)
+    if branches is not None:
+        entry["network_share"] = float(branches.trust)
     region = held_out_entry(ready)["region"]
     if region:
         entry["unseen_region"] = f"{region['name']}: {region['polygons']} polygons"

@@ -37,7 +37,7 @@ def _await_start(task: BaseTask) -> None:
 
     QGIS's manager, told that another task has ended, takes that one's runnable out of the queue of
     threads by an address which is free again by then. Where a waiting task's runnable has come to
-    lie there, that task is lost: it waits for ever (QGIS 3.22: 6 of 55,000 short tasks).
+    lie there, that task is lost: it waits for ever (seen in QGIS 3.22).
     """
     deadline = time.monotonic() + _START_SECONDS
     while task.status() == QgsTask.TaskStatus.Queued and time.monotonic() < deadline:

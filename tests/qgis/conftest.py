@@ -6,7 +6,7 @@ import os
 import sys
 import tempfile
 from pathlib import Path
-from typing import Iterator
+from typing import Any, Iterator
 
 import pytest
 
@@ -63,3 +63,14 @@ def project(qgis_app: QgsApplication) -> Iterator[QgsProject]:
     instance.clear()
     yield instance
     instance.clear()
+
+
+@pytest.fixture
+def dock(project: QgsProject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """The dock in a window, with a home of its own and no engine."""
+    from dock_window import shown_dock
+
+    monkeypatch.setenv("TILTH_HOME", str(tmp_path))
+    monkeypatch.delenv("TILTH_PYTHON", raising=False)
+    with shown_dock() as made:
+        yield made

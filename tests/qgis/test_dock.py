@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Iterator, List
+from typing import Any, List
 
 import pytest
-from dock_window import shown_dock, wait
+from dock_window import wait
 from qgis.core import (
     QgsFeature,
     QgsGeometry,
@@ -36,14 +36,6 @@ EMBEDDED = {
     "runs": True,
     "lora_targets": ["attn.qkv", "attn.proj", "mlp.fc1", "mlp.fc2"],
 }
-
-
-@pytest.fixture
-def dock(project: QgsProject, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    monkeypatch.setenv("TILTH_HOME", str(tmp_path))
-    monkeypatch.delenv("TILTH_PYTHON", raising=False)
-    with shown_dock() as made:
-        yield made
 
 
 def _choose(combo: Any, data: str) -> None:

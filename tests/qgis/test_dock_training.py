@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Iterator, List
 
 import pytest
-from dock_window import shown_dock, wait
+from dock_window import wait
 from qgis.core import QgsProject, QgsRasterLayer, QgsSettings, QgsVectorLayer
 from tilth.plugin.dock import settings
 from tilth.plugin.dock.dock_widget import LABELS, MAP, TRAIN
@@ -26,11 +26,9 @@ RESULT = {"adapter": "a.tilth", "report": "", "card": {"classes": [], "training"
 
 
 @pytest.fixture
-def dock(project: QgsProject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    monkeypatch.setenv("TILTH_HOME", str(tmp_path))
-    monkeypatch.delenv("TILTH_PYTHON", raising=False)
-    with shown_dock() as made:
-        yield made
+def dock(dock: Any) -> Iterator[Any]:
+    """What a training keeps is forgotten after the test."""
+    yield dock
     QgsSettings().remove("tilth/train")
 
 

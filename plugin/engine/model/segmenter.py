@@ -15,8 +15,7 @@ from ..errors import TilthError
 from ..jobs import NO_BACKBONE
 from .decoders import factory
 from .decoders.factory import DecoderSettings
-from .decoders.image_branch import ImageBranch
-from .decoders.slim import SlimDecoder
+from .decoders.image_branch import branches_of
 from .layers import resize_to
 from .methods import adapt
 from .methods.method import PRINCIPAL, Method
@@ -62,16 +61,17 @@ class Segmenter(nn.Module):
 
         Where the decoder trusts the usual classifiers alone, nothing else is computed.
         """
-        decoder = self.decoder
-        if isinstance(decoder, (SlimDecoder, ImageBranch)) and not decoder.trust:
-            return decoder.distilled(image).log_softmax(1)  # type: ignore[no-any-return]
+        branches = branches_of(self.decoder)
+        if branches is not None and not branches.trust:
+            return branches.distilled(image).log_softmax(1)  # type: ignore[no-any-return]
         return resize_to(self.decoder(image, self.features(image)), image)
 
     def surroundings(self, image: Tensor) -> Tensor:
         """What training judges chips by: the logits without those of a spectral branch."""
         maps = self.features(image)
-        if isinstance(self.decoder, (SlimDecoder, ImageBranch)):
-            return self.decoder.surroundings(image, maps)
+        branches = branches_of(self.decoder)
+        if branches is not None:
+            return branches.surroundings(image, maps)
         return resize_to(self.decoder(image, maps), image)
 
 

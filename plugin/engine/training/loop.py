@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from ..devices import mixed_precision
 from ..memory import Portion
-from ..model.decoders.image_branch import ImageBranch
+from ..model.decoders.image_branch import ImageBranch, branches_of
 from ..model.decoders.linear import LinearDecoder
 from ..model.decoders.local import SIDES
 from ..model.decoders.slim import SlimDecoder
@@ -86,8 +86,7 @@ class Loop(Scorer):
     @property
     def branches(self) -> SlimDecoder | ImageBranch | None:
         """The decoder, where it has branches on single pixels."""
-        decoder = self.segmenter.decoder
-        return decoder if isinstance(decoder, (SlimDecoder, ImageBranch)) else None
+        return branches_of(self.segmenter.decoder)
 
     def _look_at(self, aim: Aim) -> None:
         """Take the single pixels that the spectral branch learns from."""

@@ -10,7 +10,12 @@ from torch.nn import functional as F
 
 from ..layers import ChannelNorm, ConvBlock, resize_to
 from .local import LocalBranch
-from .slim import joined, spectral_branch
+from .slim import SlimDecoder, joined, spectral_branch
+
+
+def branches_of(decoder: nn.Module) -> SlimDecoder | ImageBranch | None:
+    """The decoder, where it has branches on single pixels."""
+    return decoder if isinstance(decoder, (SlimDecoder, ImageBranch)) else None
 
 
 class ImageBranch(nn.Module):

@@ -5,9 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 import json
 import multiprocessing
-import os
 import runpy
-import subprocess
 import tempfile
 import time
 from collections.abc import Callable
@@ -18,6 +16,7 @@ from typing import Any
 import numpy as np
 import rasterio
 from rasterio.windows import Window
+from revision import commit
 from scenes import ROOT, Round, Scene
 
 runpy.run_path(str(ROOT / "plugin" / "engine" / "launch.py"))  # makes tilth_engine importable
@@ -203,14 +202,3 @@ def read_results(bench: str) -> list[dict[str, Any]]:
     if not path.exists():
         return []
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-
-
-def commit() -> str:
-    """The commit that the figures belong to, with a mark where the tree differs from it."""
-    try:
-        return subprocess.run(
-            ["git", "describe", "--always", "--dirty", "--abbrev=10"],
-            cwd=ROOT, capture_output=True, text=True, check=True, env={**os.environ},
-        ).stdout.strip()  # fmt: skip
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"

@@ -26,6 +26,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from revision import commit
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -435,13 +436,6 @@ def seconds_of(work: Callable[[], Any], times: int = 10) -> float:
         torch.cuda.synchronize()
         found.append(time.monotonic() - started)
     return statistics.median(found)
-
-
-def commit() -> str:
-    """The commit that the figures belong to."""
-    command = ["git", "describe", "--always", "--dirty", "--abbrev=10"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    return done.stdout.strip() or "unknown"
 
 
 if __name__ == "__main__":

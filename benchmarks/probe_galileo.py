@@ -18,8 +18,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from harness import RESULTS, commit, confusion_of, macro_f1, reference_of
+from harness import RESULTS, confusion_of, macro_f1, reference_of
 from rasterio.windows import Window
+from revision import commit
 from scenes import ROOT, Scene, aberystwyth
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline

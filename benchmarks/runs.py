@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 from classic import NAMES, Answer, classic_map
-from harness import commit, confusion_of, macro_f1, reference_of
+from harness import confusion_of, macro_f1, reference_of
+from revision import commit
 from scenes import Round, Scene
 from splits import Split, scored_classes
 from subjects import Subject

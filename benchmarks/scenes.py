@@ -32,7 +32,9 @@ class Polygons:
         """Write them as a GeoPackage with the field ``class``; returns its path."""
         pyogrio.raw.write(
             path,
-            geometry=shapely.to_wkb(shapely.multipolygons(_as_multi(self.geometries))),
+            geometry=shapely.to_wkb(
+                [shapely.MultiPolygon(parts) for parts in _as_multi(self.geometries)]
+            ),
             field_data=[self.names.astype(object)],
             fields=["class"],
             geometry_type="MultiPolygon",
@@ -130,11 +132,13 @@ def flanders() -> Scene:
     polygons = read_polygons(next(folder.glob("*_polygons.gpkg")), "polygons", "label_name")
     areas = read_polygons(next(folder.glob("*_locations.gpkg")), "locations", "traindata_type")
     train, test = (areas.pick(areas.names == kind) for kind in ("train", "validation"))
-    touches = [_touching(polygons, area) for area in (train, test)]
+    learnt, asked = (polygons.pick(_touching(polygons, area)) for area in (train, test))
+    # Only the boxes are mapped: what reaches out of them is not asked for.
+    asked.geometries = shapely.intersection(asked.geometries, shapely.union_all(test.geometries))
     return Scene(
         "flanders_fields_s2",
         str(image),
-        [Round(polygons.pick(touches[0]), polygons.pick(touches[1]), train, test)],
+        [Round(learnt, asked, train, test)],
         ["field", "background"],
     )
 

@@ -26,8 +26,6 @@ from .ui_file import load, make_quiet
 
 # A forest is done in less, on any scene.
 _FOREST_MINUTES = 0.3
-# After these a comparison can go on with what it has.
-_CAN_GO_ON = (*runs.CAN_RESUME, "cancelled")
 
 
 class CompareDialog(QDialog):
@@ -202,7 +200,7 @@ class CompareDialog(QDialog):
         self._session.tell(self.tr("The comparison is done."), Qgis.MessageLevel.Success)
 
     def _failed(self, kind: str, message: str, log: str) -> None:
-        if kind in _CAN_GO_ON and self.table.rowCount():
+        if self.table.rowCount():
             words = self.tr("Cancelled.") if kind == "cancelled" else message
             words += " " + self.tr("What is in the table is kept.")
             level = Qgis.MessageLevel.Info if kind == "cancelled" else Qgis.MessageLevel.Critical

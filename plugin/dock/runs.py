@@ -26,8 +26,6 @@ from .choices import LabelChoice
 _DAYS_KEPT = 7
 # What a comparison reads, which can be written again.
 _COPIES = ("*.gpkg*", "*.tif*")
-# After these a checkpoint is worth keeping: the run can go on from it.
-CAN_RESUME = ("died", "memory", "internal", "protocol")
 
 
 class LabelTask(JobTask):
@@ -79,15 +77,16 @@ class TrainTask(LabelTask):
         try:
             _make_folder(Path(self.job.out).parent)
             result = super().work()
-        except WorkerError as error:
-            if error.kind not in CAN_RESUME or self.isCanceled():
-                shutil.rmtree(self.folder, ignore_errors=True)
-            raise
         except Exception:
-            shutil.rmtree(self.folder, ignore_errors=True)
+            if self.isCanceled() or not self.can_resume():
+                shutil.rmtree(self.folder, ignore_errors=True)
             raise
         shutil.rmtree(self.folder, ignore_errors=True)
         return result
+
+    def can_resume(self) -> bool:
+        """Whether the run left a checkpoint, such as one that the disk was full for at last."""
+        return (self.folder / "checkpoint" / "checkpoint.json").is_file()
 
 
 class CompareTask(LabelTask):

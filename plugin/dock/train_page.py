@@ -265,7 +265,7 @@ class TrainPage(QWidget):
             self.task = None
             self.notice.show_text(self.tr("Cancelled."), Qgis.MessageLevel.Info)
             return
-        if kind in runs.CAN_RESUME and self.chart.points()[0]:
+        if self.task is not None and self.task.can_resume():
             self._offer_resume(message)
             return
         self.task = None

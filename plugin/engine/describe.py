@@ -8,19 +8,24 @@ from typing import Any
 import torch
 
 from . import devices, weights
-from .backbones import catalogue
+from .backbones import catalogue, store, timm_cards
 from .errors import TilthError
 from .jobs import DescribeJob
 from .version import VERSION
 
 
 def describe(job: DescribeJob) -> dict[str, Any]:
-    """The result of a describe job, as docs/design.md describes it."""
+    """The result of a describe job, as docs/design.md describes it.
+
+    The backbones are the catalogue's, those that the job names, and timm's with weights here.
+    """
     cards = list(catalogue.cards().values())
     unknown = {}
-    for backbone in job.also:
+    for backbone in (*job.also, *store.stored(timm_cards.PREFIX)):
         try:
-            cards.append(catalogue.card_of(backbone))
+            card = catalogue.card_of(backbone)
+            if card not in cards:
+                cards.append(card)
         except TilthError as error:
             unknown[backbone] = str(error)
     return {

@@ -301,6 +301,10 @@ def test_a_model_of_timm_is_fetched_from_timms_own_repository(hub):
     assert torch.equal(
         backbone.network.blocks[0].attn.qkv.weight, network.blocks[0].attn.qkv.weight
     )
+    # From now on it is listed without being named, and once where it is.
+    for job in (DescribeJob(), DescribeJob(["timm:test_vit"])):
+        found = [card for card in describe(job)["backbones"] if card["id"].startswith("timm:")]
+        assert [(card["id"], card["present"]) for card in found] == [(card.id, True)]
 
 
 def test_two_at_once_do_not_write_one_file(hub):

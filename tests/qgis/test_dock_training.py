@@ -12,6 +12,7 @@ from qgis.core import QgsProject, QgsRasterLayer, QgsSettings, QgsVectorLayer
 from tilth.plugin.dock import settings
 from tilth.plugin.dock.dock_widget import LABELS, MAP, TRAIN
 from tilth.plugin.tasks.job import JobTask
+from tilth.plugin.worker.faults import WorkerError
 
 SAMPLE = Path(__file__).resolve().parents[2] / "resources" / "sample"
 DESCRIPTION = {
@@ -242,3 +243,26 @@ def test_a_choice_of_bands_that_holds_again_can_be_mended(dock: Any, started: Li
 
     assert line.isVisible()
     assert line.label.text() == "Bands: your choice can't be used"
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_whatever_ends_a_run_it_can_go_on_from_a_checkpoint(
+    dock: Any, started: List[Any], there: bool
+) -> None:
+    _tell(dock)
+    dock.train.train()
+    (task,) = started
+    state = task.folder / "checkpoint" / "checkpoint.json"
+    if there:
+        state.parent.mkdir(parents=True)
+        state.touch()
+
+    with pytest.raises(WorkerError):  # there is no engine
+        task.work()
+    task.failed.emit("input", "No space left on device", "")
+    task.ended.emit()
+
+    assert state.exists() == task.folder.exists() == there
+    assert dock.train.notice.button.isVisible() == there
+    dock.train.resume()
+    assert [other.job.resume for other in started[1:]] == [True] * there

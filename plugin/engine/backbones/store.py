@@ -60,6 +60,20 @@ def present(card: Card) -> bool:
     return (folder(card) / WEIGHTS).is_file()
 
 
+def stored(prefix: str) -> list[str]:
+    """Ids of the backbones with weights on this machine that begin with ``prefix``, in order."""
+    found = []
+    for path in sorted((home() / "backbones").glob(f"*/{RECORD}")):
+        try:
+            known = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            continue
+        name = known.get("backbone") if isinstance(known, dict) else None
+        if isinstance(name, str) and name.startswith(prefix):
+            found.append(name)
+    return found
+
+
 def needed(card: Card) -> bool:
     """Whether the backbone needs weights that have to be fetched or added."""
     own = card.architecture in ("", "embedded")

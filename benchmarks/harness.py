@@ -52,13 +52,14 @@ def run_all(
     """
     path = RESULTS / f"{bench}.jsonl"
     path.parent.mkdir(exist_ok=True)
-    done = {(row["scene"], row["setup"], row["seed"]) for row in read_results(bench)}
+    done = {_key(row["scene"], row["setup"], row["options"], row["seed"])
+            for row in read_results(bench)}  # fmt: skip
     work = [
         (scene, setup, seed)
         for seed in seeds
         for scene in scenes
         for setup in setups
-        if (scene.name, setup.name, seed) not in done
+        if _key(scene.name, setup.name, asdict(setup)["options"], seed) not in done
     ]
     # New processes, since PyTorch's threads do not survive a fork.
     context = multiprocessing.get_context("spawn")
@@ -73,6 +74,11 @@ def run_all(
                 file.write(json.dumps(row) + "\n")
             print(row["scene"], row["setup"], row["seed"], f"{row['macro_f1']:.4f}",
                   f"{row['seconds']:.0f} s", flush=True)  # fmt: skip
+
+
+def _key(scene: str, setup: str, options: dict[str, Any], seed: int) -> tuple[Any, ...]:
+    """Tells a run from others."""
+    return scene, setup, json.dumps(options, sort_keys=True), seed
 
 
 def run_one(scene: Scene, setup: Setup, seed: int) -> dict[str, Any]:

@@ -32,7 +32,7 @@ def main() -> None:
     parser.add_argument("--table", action="store_true")
     options = parser.parse_args()
     if options.table:
-        print(table())
+        print(table(options.minutes))
         return
     add_galileo()
     for scene in all_scenes():
@@ -56,10 +56,10 @@ def setups_of(scene: Scene, minutes: float) -> Iterator[Setup]:
                 yield Setup(f"{backbone}, {method}", options=options)
 
 
-def table() -> str:
-    """Macro-F1 by setup and scene: mean and standard deviation over the seeds."""
+def table(minutes: float) -> str:
+    """Macro-F1 by setup and scene after so many minutes: mean and deviation over the seeds."""
     scores: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
-    rows = read_results("methods")
+    rows = [row for row in read_results("methods") if row["options"]["minutes"] == minutes]
     for row in rows:
         scores[row["setup"]][row["scene"]].append(row["macro_f1"])
     scenes = sorted({row["scene"] for row in rows})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -216,9 +217,10 @@ def _result(
     target = _match_by_name(found, reference, names)
     how = "name" if target else "code"
     target = target or _match_by_code(job, found, reference, names)
-    counted: dict[tuple[_Key, int], int] = {
-        (target[truth], mapped): count for (truth, mapped), count in pairs.items() if target[truth]
-    }
+    counted: Counter[tuple[_Key, int]] = Counter()
+    for (truth, mapped), count in pairs.items():
+        if target[truth]:
+            counted[target[truth], mapped] += count
     if not counted:
         raise TilthError(f"{job.reference}: all its pixels are 0 or negative; nothing to score")
     keys: set[_Key] = {truth for truth, _ in counted} | {mapped for _, mapped in counted}
@@ -251,12 +253,19 @@ def _match_by_name(
     Reference values that are numbers count as names only where every one of them is the name of
     a class of the map.
     """
-    codes = {_fold(name): code for code, name in sorted(names.items(), reverse=True)}
+    codes = {name: code for code, name in sorted(names.items(), reverse=True)}
+    # "water" is "Water", but not where the map has both.
+    folded = {_fold(name): code for name, code in codes.items()}
     own = {code: reference.names.get(code, str(code)) for code in found}
-    known = [_fold(name) in codes for name in own.values()]
+    meant = {code: codes.get(name, folded.get(_fold(name))) for code, name in own.items()}
+    known = [code is not None for code in meant.values()]
     if not any(known) or not (reference.worded or all(known)):
         return {}
-    return {code: codes.get(_fold(name), name) for code, name in own.items()}
+    # Spellings of a class that the map lacks are one, too.
+    spelt = {_fold(name): name for name in sorted(own.values(), reverse=True)}
+    result: dict[int, _Key] = {code: spelt[_fold(name)] for code, name in own.items()}
+    result.update({code: key for code, key in meant.items() if key is not None})
+    return result
 
 
 def _match_by_code(

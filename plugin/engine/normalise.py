@@ -18,13 +18,15 @@ from .backbones.card import Card
 from .card_units import in_units_of
 from .data.bands import Band
 from .data.imagery import Image
-from .data.scale import differs
+from .data.scale import Scale, alternatives, differs
 from .errors import TilthError
 
 # Standard deviations beyond which a value says no more than "very bright" or "very dark".
 LIMIT = 10.0
 # Another season, or other shares of the classes, move an image's mean by less.
 SHIFT = 2.5
+# Scales that are told apart by how bright or dark an image is.
+GUESSED = {"reflectance1000", "reflectance10000", "reflectance10000_offset"}
 
 
 @dataclass(frozen=True)
@@ -87,10 +89,11 @@ class Normalisation:
         """
         own = Normalisation.of(image)
         here = self._converted(own.scale)
-        if self.by_card and (here is not self or self.scale.get("kind") == own.scale["kind"]):
-            return here, ""
+        converted = here is not self or self.scale.get("kind") == own.scale["kind"]
         if self._misled(own, here):
             here = self
+        if self.by_card and converted:
+            return here, ""
         if not differs(*(list(v) for v in (here.mean, here.std, own.mean, own.std))):
             return here, _shift(image.name, own, here)
         return own, (
@@ -99,12 +102,14 @@ class Normalisation:
         )
 
     def _misled(self, own: Normalisation, here: Normalisation) -> bool:
-        """Whether an offset was guessed that only the one image's dark pixels speak for."""
+        """Whether a factor or offset was guessed that only the one image's pixels speak for."""
         kinds = {str(scale.get("kind")) for scale in (self.scale, own.scale)}
         guessed = self.scale.get("guessed") or own.scale.get("guessed")
-        if not guessed or kinds != {"reflectance10000", "reflectance10000_offset"}:
+        if not guessed or len(kinds) == 1 or not kinds <= GUESSED:
             return False
-        return abs(_distance(own, self)) <= abs(_distance(own, here))
+        # A mean of 0 is no statistic.
+        told = self.mean != 0
+        return bool(told.any()) and _distance(own, self, told) <= _distance(own, here, told)
 
     def _converted(self, scale: dict[str, Any]) -> Normalisation:
         old, new = self.scale.get("factor"), scale.get("factor")
@@ -163,15 +168,28 @@ def _by_card(
     image: Image,
     named: Sequence[Band],
 ) -> Normalisation:
-    """The card's figures in the image's units. Raises ValueError, with the reason, without."""
-    mean, std = own.mean.copy(), own.std.copy()
-    for place, index in enumerate(bands):
-        if index is not None:
+    """The card's figures in the image's units. Raises ValueError, with the reason, without.
+
+    Where the image's scale is guessed, it is the one by which its values are nearest to the card's.
+    """
+    places = [place for place, index in enumerate(bands) if index is not None]
+
+    def made(scale: Scale) -> Normalisation:
+        mean, std = own.mean.copy(), own.std.copy()
+        for place in places:
+            index = bands[place]
             try:
-                mean[place], std[place] = in_units_of(card, index, image.scale, own.mean[place])
+                mean[place], std[place] = in_units_of(card, index, scale, own.mean[place])
             except ValueError as error:
                 raise ValueError(f"{image.name}: {named[place].name} {error}") from error
-    return Normalisation(mean, std, {**own.scale, "by_card": True})
+        told = {"kind": scale.kind, "factor": scale.factor, "offset": scale.offset}
+        return Normalisation(mean, std, {**told, "guessed": scale.guessed, "by_card": True})
+
+    first, *others = [made(scale) for scale in (image.scale, *alternatives(image.scale))]
+    told = np.isin(np.arange(len(bands)), places) & (first.mean != 0)
+    if not told.any():
+        return first
+    return min([first, *others], key=lambda figures: _distance(own, figures, told))
 
 
 def _far(own: Normalisation, made: Normalisation) -> bool:
@@ -181,14 +199,19 @@ def _far(own: Normalisation, made: Normalisation) -> bool:
     return bool(told.any()) and differs(*parts)
 
 
-def _distance(own: Normalisation, trained: Normalisation) -> float:
-    """How far the bands' means are above those in training, in its standard deviations: median."""
-    return float(np.median((own.mean - trained.mean) / np.maximum(trained.std, 1e-12)))
+def _above(own: Normalisation, trained: Normalisation) -> NDArray[np.float64]:
+    """How far the bands' means are above those in training, in its standard deviations."""
+    return (own.mean - trained.mean) / np.maximum(trained.std, 1e-12)  # type: ignore[no-any-return]
+
+
+def _distance(own: Normalisation, trained: Normalisation, told: NDArray[np.bool_]) -> float:
+    """How far the means of the bands that are told are from those in training: the median."""
+    return abs(float(np.median(_above(own, trained)[told])))
 
 
 def _shift(name: str, own: Normalisation, trained: Normalisation) -> str:
     """A warning where half of the bands or more are much brighter or darker than in training."""
-    shift = _distance(own, trained)
+    shift = float(np.median(_above(own, trained)))
     if abs(shift) <= SHIFT:
         return ""
     return (

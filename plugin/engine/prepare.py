@@ -20,7 +20,7 @@ from .backbones.matching import Match, match_bands
 from .backbones.zoom import zoom_for
 from .card import MAX_CLASSES
 from .data.bands import Band
-from .data.imagery import Image
+from .data.imagery import OTHER_SIZE, Image
 from .data.label_model import Labels
 from .data.label_raster import read_label_raster
 from .data.labels import read_labels
@@ -102,12 +102,12 @@ def prepared(job: TrainJob, device: torch.device, reporter: Reporter) -> Iterato
         if note:
             notes.append(note)
         own = not normalisations[0].by_card
-        if own:
-            # As a map of each of these images will have it.
-            first = normalisations[0]
-            normalisations[1:] = [first.for_image(image)[0] for image in images[1:]]
         warnings = [line for image in images for line in image.warnings] + labels.warnings
         warnings += _far_from(card, images[0])
+        for place, image in enumerate(images[1:], 1):
+            # As a map of each of these images will have it.
+            normalisations[place], text = normalisations[0].for_image(image)
+            warnings += _unlike(images[0], image, bool(text))
         parts = split(labels, job.split, job.seed if job.split_seed is None else job.split_seed)
         warnings += _left_out(labels, parts)
         yield Prepared(
@@ -125,22 +125,41 @@ def prepared(job: TrainJob, device: torch.device, reporter: Reporter) -> Iterato
         )
 
 
+def _unlike(first: Image, other: Image, values: bool) -> list[str]:
+    """Warnings where a further image is not like the first, in its `values` or its pixels' size."""
+    lines = []
+    if values:
+        lines.append(
+            f"{other.name}: its values are far from those of {first.name}; one adapter for both "
+            "may serve neither well: compare with one for each"
+        )
+    sizes = first.resolution_m, other.resolution_m
+    if min(sizes) > 0 and max(sizes) > OTHER_SIZE * min(sizes):
+        lines.append(
+            f"{other.name} has pixels of {sizes[1]:.3g} m, {first.name} of {sizes[0]:.3g} m: both "
+            "are learnt pixel by pixel as if they were alike; train on each by itself"
+        )
+    return lines
+
+
 def _left_out(labels: Labels, parts: Split) -> list[str]:
-    """Warnings of the classes that an unseen region leaves without a score on either side.
+    """Warnings of the classes that a split leaves without a score, near or in an unseen region.
 
     Marks those that nothing near is held out of as not validated.
     """
-    if parts.region is None:
-        return []
-    beyond = {polygon.code for polygon in labels.polygons if polygon.id in parts.region.ids}
     alone = [
         entry.name
         for entry in labels.classes
         if entry.validated and entry.code in parts.unvalidated
     ]
-    absent = [entry.name for entry in labels.classes if entry.code not in beyond]
     for entry in labels.classes:
         entry.validated = entry.validated and entry.code not in parts.unvalidated
+    if parts.region is None:
+        if not alone or not parts.validation_ids:  # asked for, or told already
+            return []
+        return [f"{', '.join(alone)}: nothing of it is held out: trained on, but not validated"]
+    beyond = {polygon.code for polygon in labels.polygons if polygon.id in parts.region.ids}
+    absent = [entry.name for entry in labels.classes if entry.code not in beyond]
     lines = []
     if alone:
         lines.append(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 from dataclasses import dataclass
@@ -175,10 +176,15 @@ def _learn_all(ready: Prepared, loop: Learner, samples: Samples, reporter: Repor
 
 
 def _segmenter(job: TrainJob, ready: Prepared, reporter: Reporter) -> tuple[Segmenter, Method]:
+    if not job.continue_from:
+        return _built(job, ready, Method.of(job))
+    earlier = adapter_file.read(job.continue_from)
+    # The network is told in which units values come to it, and those are the earlier adapter's.
+    own = not Normalisation.from_dict(earlier.card["normalisation"]).by_card
+    ready.inputs = dataclasses.replace(ready.inputs, own_statistics=own)
     segmenter, method = _built(job, ready, Method.of(job))
-    if job.continue_from:
-        for text in _continue(job, ready, segmenter, method):
-            reporter.warn(text)
+    for text in _continue(job, ready, segmenter, method, earlier):
+        reporter.warn(text)
     return segmenter, method
 
 
@@ -226,10 +232,11 @@ def _as_stored(
     return adapter
 
 
-def _continue(job: TrainJob, ready: Prepared, segmenter: Segmenter, method: Method) -> list[str]:
+def _continue(
+    job: TrainJob, ready: Prepared, segmenter: Segmenter, method: Method, earlier: Adapter
+) -> list[str]:
     """Start from an adapter's weights; what to warn of. Raises TilthError where it is of another
     kind."""
-    earlier = adapter_file.read(job.continue_from)
     card = earlier.card
     backbone = backbone_entry(job)
     same = (
@@ -282,10 +289,17 @@ def _chips(samples: Samples, units: set[int]) -> list[Chip]:
 
 
 def _thinned(chips: list[Chip], seed: int) -> list[Chip]:
+    """At most so many chips, or one of each class: rare classes are judged in every epoch, too."""
     if len(chips) <= EPOCH_CHIPS:
         return chips
-    picked = np.random.default_rng(seed).choice(len(chips), EPOCH_CHIPS, replace=False)
-    return [chips[i] for i in sorted(picked)]
+    order = np.random.default_rng(seed).permutation(len(chips)).tolist()
+    first: dict[int, int] = {}
+    for place in order:
+        for index in np.unique(chips[place].classes).tolist():
+            first.setdefault(index, place)
+    chosen = dict.fromkeys([place for index, place in first.items() if index] + order)
+    wanted = max(EPOCH_CHIPS, len(set(first.values())))
+    return [chips[place] for place in sorted(list(chosen)[:wanted])]
 
 
 def _run(job: TrainJob, loop: Learner, ready: Prepared, folder: Path, reporter: Reporter) -> None:

@@ -141,6 +141,24 @@ def test_numbers_as_text_are_codes(plain_map, make_vector, box):
     assert run(plain_map, path, "class")["overall_accuracy"] == 1.0
 
 
+def test_several_spellings_of_a_class_are_one(named_map, plain_map, make_vector, box):
+    shapes = [box(0, 0, 10, 4), box(0, 4, 10, 10), box(10, 0, 20, 10)]
+    worded = make_vector("w.gpkg", shapes, ["Wald", "wald", "Wiese"])
+    assert run(named_map, worded, "class")["confusion"] == [[100, 0, 0], [0, 100, 0], [0, 0, 0]]
+    other = make_vector("o.gpkg", shapes, ["Moor", "moor", "Wiese"])
+    result = run(named_map, other, "class")
+    assert [c["name"] for c in result["classes"]][3:] == ["Moor"] and result["pixels"] == 200
+    numbers = make_vector("n.gpkg", shapes, ["1", "01", "2"])
+    assert run(plain_map, numbers, "class")["pixels"] == 200
+
+
+def test_classes_that_differ_by_case_alone_are_two(make_raster, make_vector, box):
+    path = sidecar(make_raster("m.tif", MAP, nodata=0), "Water", "water", "Land")
+    shapes = [box(0, 0, 10, 10), box(10, 0, 20, 10), box(0, 10, 10, 20)]
+    reference = make_vector("r.gpkg", shapes, ["Water", "water", "Land"])
+    assert run(path, reference, "class")["overall_accuracy"] == 1.0
+
+
 def test_a_class_that_only_the_reference_has(named_map, make_vector, box):
     path = make_vector("r.gpkg", [box(0, 0, 10, 10), box(10, 0, 20, 10)], ["Wald", "Moor"])
     result = run(named_map, path, "class")

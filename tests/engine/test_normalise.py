@@ -116,6 +116,31 @@ def test_an_offset_that_only_one_images_dark_pixels_speak_for_is_not_taken(tmp_p
             assert warning == ""
 
 
+@pytest.mark.parametrize("card", [None, "prithvi-2-tiny-tl"])
+def test_a_dark_image_is_not_taken_for_one_in_other_units(tmp_path, card):
+    """Water, or forest in visible light, has values below those of reflectance x 1000, too."""
+    rng = np.random.default_rng(0)
+    mixed = rng.integers(200, 700, (6, 64, 64)).astype(np.uint16)
+    dark = mixed.copy()
+    mixed[:, 32:] += 2500
+    with (
+        opened(tmp_path / "mixed.tif", mixed) as first,
+        opened(tmp_path / "dark.tif", dark) as second,
+        opened(tmp_path / "same.tif", (mixed // 10).astype(np.uint16)) as same,
+    ):
+        kinds = [image.scale.kind for image in (first, second, same)]
+        assert kinds == ["reflectance10000", "reflectance1000", "reflectance1000"]
+        if card is None:
+            trained = Normalisation.of(first)
+        else:
+            trained = by("card", catalogue.card_of(card), [first])[0][0]
+            (learnt,), _ = by("card", catalogue.card_of(card), [second])
+            assert learnt.mean[:4] == pytest.approx(trained.mean[:4])  # those that match
+
+        assert trained.for_image(second)[0].mean == pytest.approx(trained.mean)
+        assert trained.for_image(same)[0].mean == pytest.approx(trained.mean / 10, rel=0.01)
+
+
 def test_values_of_another_kind_are_warned_of(image, tmp_path):
     with opened(tmp_path / "radar.tif", scene() / np.float32(1e4) - 30) as other:
         matched, warning = Normalisation.of(image).for_image(other)

@@ -168,6 +168,41 @@ def test_several_scenes_are_standardised_as_a_map_of_each_will_be(tmp_path):
     assert np.array_equal(bright, first)
     np.testing.assert_allclose(unit, first / 10_000)
     assert (far < unit / 10).all()
+    assert [text.split(":")[0] for text in found.warnings] == ["3.tif"]
+
+
+def test_a_band_that_the_model_lacks_is_standardised_as_a_map_will_have_it(tmp_path):
+    names = ("B2", "B3", "B4", "B5", "B6", "B7", "B8", "B8A", "B11", "B12", "height")
+    images = []
+    for number, height in enumerate((100, 400)):
+        values = np.concatenate([scene(), scene(), scene()])[:11]
+        values[10] = height + np.arange(values[10].size).reshape(values[10].shape) % 50
+        place = Affine(10, 0, PLACE.c + 2000 * number, 0, -10, PLACE.f)
+        path = tmp_path / f"{number}.tif"
+        images.append(write_image(path, values, names=names, transform=place))
+    with ready(tmp_path, images=images, backbone="galileo-nano", normalisation="card") as found:
+        assert found.normalisations[0].by_card and not found.inputs.own_statistics
+        trained = [made.mean[10] for made in found.normalisations]
+        assert trained == [pytest.approx(found.normalisations[0].mean[10])] * 2
+
+
+def test_scenes_of_other_pixels_are_warned_of(tmp_path):
+    coarse = Affine(30, 0, PLACE.c + 2000, 0, -30, PLACE.f)
+    images = [
+        write_image(tmp_path / "fine.tif", scene()),
+        write_image(tmp_path / "coarse.tif", scene(), transform=coarse),
+    ]
+    with ready(tmp_path, images=images) as found:
+        (text,) = found.warnings
+    assert text.startswith("coarse.tif has pixels of 30 m, fine.tif of 10 m")
+
+
+@pytest.mark.parametrize("split", ["polygons", "none"])
+def test_what_nothing_is_held_out_of_is_not_validated(tmp_path, split):
+    with ready(tmp_path, split=split) as found:
+        held = {p.code for p in found.labels.polygons if p.id in found.split.validation_ids}
+        assert {c.code for c in found.labels.classes if c.validated} == held
+        assert found.warnings == []
 
 
 # Date and place
@@ -243,4 +278,8 @@ def test_zoom_makes_a_token_of_four_pixels_as_far_as_the_model_knows_such_sizes(
     assert zoom(64, patch=8, native_size=256) == 2
     assert zoom(64, patch=4, native_size=96) == 1
     assert zoom(64, patch=1, native_size=1) == 1
-    assert zoom(64, patch=32, native_size=224, lora_targets=()) == 1
+    for name in ("decur-resnet50", "unet-random", "timm:test_resnet"):
+        card = catalogue.card_of(name)
+        assert card.patch > 4
+        assert zoom_for(card, 64) == 1, "its finest map is fine enough"
+    assert zoom_for(catalogue.card_of("timm:test_vit"), 16) > 1

@@ -30,8 +30,8 @@ class Backbone(nn.Module, ABC):
 
     `depth` is the number of blocks (of a CNN: of stages); `dims` and `strides` are the width of
     the features after each, and the pixels (of the enlarged image) that a feature spans each way.
-    The image's sides must be multiples of `patch`. Every name of `card.lora_targets` is a linear
-    layer within each of `self.blocks`.
+    The image's sides must be multiples of `patch`. Every name of `card.lora_targets` is a layer
+    (linear, of a CNN a convolution) within each of `self.blocks`.
 
     Subclasses are made with `(card, inputs)`, draw their weights from torch's generator, and
     say how a published checkpoint becomes theirs.

@@ -30,7 +30,7 @@ class Card:
 
     `normalisation` is "image" where each band is standardised by the image's own mean and standard
     deviation, "card" where `mean` and `std` (one value a band, in units of `value * scale`) serve.
-    `lora_targets` are names of linear layers inside every block; a CNN has none. `any_bands` means
+    `lora_targets` are names of layers inside every block. `any_bands` means
     that `bands` is no demand: the backbone takes any band whose wavelength is known, and some whose
     isn't.
 

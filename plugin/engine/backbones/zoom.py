@@ -14,9 +14,9 @@ def zoom_for(card: Card, chip: int) -> float:
     """The zoom for chips of `chip` pixels: a token spans about four pixels of the image.
 
     It is less where the enlarged chip would be more than 1.15 times the size that the backbone
-    was pre-trained at, and never below 1. A convolutional network gets the image as it is.
+    was pre-trained at, and never below 1. A network in stages (a CNN, a windowed transformer) gets
+    the image as it is: its finest map spans four pixels already.
     """
-    convolutional = not card.lora_targets
-    if convolutional or card.patch <= TOKEN:
+    if card.options.get("stages") or card.patch <= TOKEN:
         return 1.0
     return max(1.0, min(card.patch / TOKEN, LARGEST * card.native_size / chip))

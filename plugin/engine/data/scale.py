@@ -28,7 +28,7 @@ class Scale:
     """The recognised value scale. ``kind`` is a key of TEXTS; ``text`` is for people.
 
     Where ``factor`` is known, reflectance is ``(value - offset) / factor``. ``guessed`` is whether
-    no metadata says if there is an offset, so that the darkest values had to tell.
+    no metadata says it, so that the darkest or brightest values had to tell factor or offset.
     """
 
     kind: str
@@ -64,12 +64,20 @@ def recognise(sample: np.ndarray, dtype: str, tags: Mapping[str, str] | None = N
         return _scale("unit", 1.0)
     if low < -5000 or bright > 25000 or dark > 3500:
         return _scale("level1" if low >= 0 else "unknown")
-    if bright < 1300:
-        return _scale("reflectance1000", 1000.0)
     stated = _offset_stated(tags or {})
+    if bright < 1300 and stated is None:
+        # Or a dark image (water, forest without near infrared) in another scale.
+        return _scale("reflectance1000", 1000.0, guessed=True)
     if dark >= 900 if stated is None else stated:
         return _scale("reflectance10000_offset", 10000.0, 1000.0, guessed=stated is None)
     return _scale("reflectance10000", 10000.0, guessed=stated is None)
+
+
+def alternatives(scale: Scale) -> list[Scale]:
+    """What a dark image may be in as well, where more than its own values can tell."""
+    if scale.kind != "reflectance1000":
+        return []
+    return [_scale("reflectance10000", 10000.0, guessed=True)]
 
 
 def differs(

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from ..data.unseen import Box
 from .samples import Chip, Samples
 
+LEAST_DRAWS, DRAWS_A_CLASS = 200, 20
 _NOWHERE = np.zeros((0, 3), np.int64)
 
 
@@ -87,11 +88,14 @@ class Aim:
             places, classes = places[kept], classes[kept]
         return places, classes
 
-    def sampled(self, seed: int, draws: int = 200) -> dict[int, int]:
-        """Labelled pixels of each class in so many drawn chips: what training would see."""
+    def sampled(self, seed: int) -> dict[int, int]:
+        """Labelled pixels of each class in some drawn chips: what training would see.
+
+        So many that no class is missed by chance.
+        """
         rng = np.random.default_rng(seed)
         total: dict[int, int] = {}
-        for _ in range(draws):
+        for _ in range(max(LEAST_DRAWS, DRAWS_A_CLASS * len(self.by_class))):
             found, counts = np.unique(self.draw(rng).classes, return_counts=True)
             for index, count in zip(found.tolist(), counts.tolist(), strict=True):
                 if index:

@@ -188,6 +188,7 @@ class Loop(Scorer):
                 linear_start.begin(self.segmenter, *linear, lambda: step(0.0))
             self.average = Average(self.segmenter)
             self.progress.seconds = time.monotonic() - started
+            self.progress.began = self.share(0.0, self.progress.seconds)
         # However short the time is, the surroundings learn something.
         while self.progress.epoch == 0 or not self.finished():
             started, before = time.monotonic(), self.progress.seconds
@@ -283,15 +284,7 @@ class Loop(Scorer):
         for part, labels in zip(image.split(size), target.split(size), strict=True):
             with mixed_precision(self.device):
                 logits = self.segmenter.surroundings(part)
-            loss = F.cross_entropy(
-                logits.float(),
-                labels,
-                self.weights,
-                ignore_index=IGNORE,
-                label_smoothing=SMOOTHING,
-                reduction="sum",
-            )
-            loss = loss / whole
+            loss = weighted_loss(logits.float(), labels, self.weights) / whole
             if self.branches is not None:
                 restraint = _restraint(self.branches, part, logits.float(), labels)
                 loss = loss + restraint / unlabelled
@@ -326,7 +319,9 @@ class Loop(Scorer):
         value = score(confusion)
         values["validation_loss"], values["validation_score"] = loss, value
         if better(value, loss, self.progress.best_score, self.progress.best_loss):
-            self.progress.best_score, self.progress.best_loss = value, loss
+            # Else ties in turn could lead down, each a little below the last.
+            self.progress.best_score = max(value, self.progress.best_score)
+            self.progress.best_loss = loss
             self.progress.best_epoch = self.progress.epoch + 1
             self.best = {name: tensor.clone() for name, tensor in self.average.values.items()}
 
@@ -337,7 +332,8 @@ class Loop(Scorer):
         )
 
     def _set_rates(self, done: float) -> None:
-        factor = schedule(done, self.settings.warm_up)
+        began = self.progress.began
+        factor = schedule((done - began) / max(1 - began, 1e-9), self.settings.warm_up)
         for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
             group["lr"] = rate * factor
 
@@ -352,6 +348,18 @@ def _restraint(
         opinion = decoder.distilled(image).float().softmax(1)
     loss = -(opinion * logits.log_softmax(1)).sum(1)
     return (loss * (target == IGNORE)).sum()
+
+
+def weighted_loss(logits: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
+    """The sum of the labelled pixels' smoothed losses, each times its own class's weight.
+
+    Logits (B, K, H, W), labels (B, H, W), weights [K]. Given weights, PyTorch's own smoothing
+    counts each other class by that class's weight: a rare class would be taught to be a common one.
+    """
+    losses = F.cross_entropy(
+        logits, labels, ignore_index=IGNORE, label_smoothing=SMOOTHING, reduction="none"
+    )
+    return (losses * weights[labels.clamp(min=0)]).sum()
 
 
 def better(score: float, loss: float, best_score: float, best_loss: float) -> bool:

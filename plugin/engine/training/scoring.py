@@ -52,10 +52,14 @@ class Settings:
 
 @dataclass
 class Progress:
-    """Where a run stands: all of it that a checkpoint must keep, besides the tensors."""
+    """Where a run stands: all of it that a checkpoint must keep, besides the tensors.
+
+    ``began`` is the share of the run after which its first step was made.
+    """
 
     epoch: int = 0
     seconds: float = 0.0
+    began: float = 0.0
     best_score: float = -1.0
     best_loss: float = math.inf
     best_epoch: int = 0

@@ -40,6 +40,13 @@ def test_a_stated_offset_decides():
     assert recognise(sample + 1000, "uint16", {"boa_add_offset": "-1000"}).offset == 1000
 
 
+def test_a_dark_image_with_sentinel_2s_metadata_is_not_x_1000():
+    sample = np.round(SCENE * 2000).astype(np.float32)
+    assert recognise(sample, "uint16").guessed
+    for baseline, kind in (("05.09", "reflectance10000_offset"), ("02.12", "reflectance10000")):
+        assert recognise(sample, "uint16", {"processing_baseline": baseline}).kind == kind
+
+
 def test_differs_only_for_another_unit():
     mean, std = SCENE.mean(0), SCENE.std(0)
     assert differs(mean * 10000, std * 10000, mean, std)

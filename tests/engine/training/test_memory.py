@@ -15,7 +15,7 @@ from tilth_engine.model.methods.method import Method
 from tilth_engine.model.segmenter import Segmenter
 from tilth_engine.training import memory
 from tilth_engine.training.aim import Aim, cover
-from tilth_engine.training.loop import Loop, Settings
+from tilth_engine.training.loop import Loop, Settings, weighted_loss
 from tilth_engine.training.samples import Samples
 from torch import nn
 
@@ -130,11 +130,23 @@ def test_the_loss_of_a_batch_is_the_mean_over_its_labelled_pixels():
     network = segmenter().eval()
     at = loop(network)
     image, target = batch_of(network, at)
-    expected = nn.functional.cross_entropy(
-        network(image), target, at.weights, ignore_index=-1, label_smoothing=0.1
+    losses = nn.functional.cross_entropy(
+        network(image), target, ignore_index=-1, label_smoothing=0.1, reduction="none"
     )
+    weights = at.weights[target.clamp(min=0)] * (target >= 0)
+    expected = (losses * weights).sum() / weights.sum()
 
     assert at._gradients(image, target, 4) == pytest.approx(float(expected.detach()), rel=1e-5)
+
+
+def test_smoothing_does_not_teach_a_rare_class_to_be_a_common_one():
+    weights = torch.tensor([2.0, 0.02])
+    logits = torch.zeros(1, 2, 1, 1, requires_grad=True)
+    labels = torch.ones(1, 1, 1, dtype=torch.long)  # the rare one, surely
+    for _ in range(500):
+        (gradient,) = torch.autograd.grad(weighted_loss(logits, labels, weights), logits)
+        logits = (logits - 50 * gradient).detach().requires_grad_()
+    assert logits.softmax(1)[0, 1].item() == pytest.approx(0.95, abs=0.01)
 
 
 def test_surroundings_learn_where_nobody_labelled_what_the_distilled_branch_says():

@@ -34,9 +34,10 @@ def joined(
     ``trust`` (0 to 1) is how much what learns by gradients counts beside what the usual classifiers
     say: a network needs more polygons than they.
     """
-    labels, classic = (branch(image).log_softmax(1) for branch in (spectral, distilled))
+    # In float32: half precision's ties would go to the class that comes first.
+    labels, classic = (branch(image).float().log_softmax(1) for branch in (spectral, distilled))
     share = SHARE * trust
-    return share * labels + (1 - share) * classic + trust * around / 2  # type: ignore[no-any-return]
+    return share * labels + (1 - share) * classic + trust * around.float() / 2  # type: ignore[no-any-return]
 
 
 class SlimDecoder(nn.Module):

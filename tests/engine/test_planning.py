@@ -60,6 +60,19 @@ def test_the_numbers_that_a_method_trains_are_told(tmp_path, method, words, para
         assert result["trainable_parameters"]["decoder"] == 192 * 2 * 16 + 2
 
 
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"method": "pissa", "backbone": "unet-random"}, "method pissa: .*made of convolutions"),
+        ({"method": "olora", "backbone": "decur-resnet50"}, "method olora: .*made of convolutions"),
+        ({"method": "pissa", "rank": 200}, "method pissa: its rank is more than the 192 channels"),
+    ],
+)
+def test_what_a_training_refuses_a_plan_refuses(tmp_path, changes, words):
+    with pytest.raises(TilthError, match=words):
+        planned(tmp_path, epochs=None, minutes=1, **changes)
+
+
 def test_minutes_are_believed_and_the_shorter_bound_counts(tmp_path):
     assert planned(tmp_path, epochs=None, minutes=2)["seconds"] == 120
     assert planned(tmp_path, epochs=None)["seconds"] == 180

@@ -4,6 +4,9 @@ Bands pair up nearest wavelength first, within the tolerance of `bands.compatibl
 B8A and not its B8 is the NIR of a model that was trained on HLS, whatever either side calls it.
 Bands without a wavelength (radar, elevation) pair up by name.
 
+A model for any bands takes in the others by their wavelength, from 300 to 3000 nm: none has seen
+the earth's own radiation (thermal bands). The user may still say that it takes one in.
+
 Some models have several sensors or products that share bands (TerraMind's S2L2A, S2L1C and RGB).
 Of groups that share a band only the one that fits best is used: the most bands matched, then the
 fewest missing, then the nearest. Groups that share none (radar, elevation; all of Galileo's) are
@@ -31,6 +34,8 @@ NOT_USED = ""
 EXTRA = "+"
 # Architectures that cut each group of bands into tokens of its own: no slice to share.
 _OWN_ALONE = ("galileo", "presto")
+# Wavelengths that models for any bands were trained on, in nm: reflected sunlight.
+_SUNLIGHT = (300.0, 3000.0)
 
 
 @dataclass(frozen=True)
@@ -274,10 +279,11 @@ def _gap(model: ModelBand, image: Band) -> float | None:
 def _any(
     card: Card, bands: Sequence[Band], places: Sequence[int], found: dict[int, int | None]
 ) -> list[int]:
-    """Further bands that a model for any bands takes in by their wavelength."""
+    """Further bands that a model for any bands takes in by their wavelength, unasked."""
     if not card.any_bands:
         return []
-    return [p for p in places if p not in found and bands[p].wavelength_nm is not None]
+    low, high = _SUNLIGHT
+    return [p for p in places if p not in found and low <= (bands[p].wavelength_nm or 0.0) <= high]
 
 
 def _refuse_extras(card: Card, bands: Sequence[Band], found: dict[int, int | None]) -> None:

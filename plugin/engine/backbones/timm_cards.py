@@ -40,6 +40,16 @@ LICENCES = {
         "https://ai.meta.com/resources/models-and-libraries/dinov3-license/",
     ),
 }
+# Weights that were trained on satellite pictures, by timm's tag: what they are for, their pixels.
+SATELLITE = {
+    "sat493m": (
+        "A large vision transformer for pictures in red, green and blue from aircraft or very "
+        "sharp satellites, about 0.3 to 2 m; trained without labels on 493 million satellite "
+        "pictures. Other bands can be taken in, with the weights of the nearest colour. Needs a "
+        "GPU.",
+        (0.3, 2.0),
+    )
+}
 RGB = (Band("red", 665.0), Band("green", 560.0), Band("blue", 490.0))
 
 
@@ -106,6 +116,7 @@ def _tried(card: Card) -> Card:
         native_size=size,
         parameters=sum(parameter.numel() for parameter in backbone.parameters()),
         lora_targets=adaptable(backbone),
+        options=card.options if backbone.plain else {**card.options, "stages": True},
     )
 
 
@@ -133,10 +144,11 @@ def _card(name: str, settings: Any, options: dict[str, Any]) -> Card:
     )
     hub = settings.hf_hub_id or ""
     papers = [f"arXiv {paper.removeprefix('arXiv:')}" for paper in _list(settings.paper_ids)]
-    summary = (
+    usual = (
         f"Timm's {name}: trained on pictures in red, green and blue, not on satellite images. "
         "Other bands can be taken in, with the weights of the nearest colour."
     )
+    summary, pixels = SATELLITE.get(settings.tag or "", (usual, (0.05, 30.0)))
     return Card(
         id=PREFIX + name,
         title=f"{name} (timm)",
@@ -155,7 +167,7 @@ def _card(name: str, settings: Any, options: dict[str, Any]) -> Card:
         normalisation="image",
         patch=1,
         native_size=int(settings.input_size[-1]),
-        ground_resolution_m=(0.05, 30.0),
+        ground_resolution_m=pixels,
         parameters=1,
         lora_targets=(),
         any_bands=False,

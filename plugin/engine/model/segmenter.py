@@ -17,7 +17,7 @@ from .decoders import factory
 from .decoders.factory import DecoderSettings
 from .decoders.image_branch import branches_of
 from .layers import resize_to
-from .methods import adapt
+from .methods import adapt, kin
 from .methods.method import PRINCIPAL, Method
 from .methods.vit_adapter import AdaptedViT
 
@@ -63,7 +63,7 @@ class Segmenter(nn.Module):
         """
         branches = branches_of(self.decoder)
         if branches is not None and not branches.trust:
-            return branches.distilled(image).log_softmax(1)  # type: ignore[no-any-return]
+            return branches.distilled(image).float().log_softmax(1)  # type: ignore[no-any-return]
         return resize_to(self.decoder(image, self.features(image)), image)
 
     def surroundings(self, image: Tensor) -> Tensor:
@@ -116,9 +116,12 @@ def trainable(
 
     Raises TilthError as `build` does.
     """
-    if method.name in PRINCIPAL:  # as many as LoRA's, which has nothing to decompose
-        method = dataclasses.replace(method, name="lora")
     with torch.device("meta"):
+        if method.name in PRINCIPAL and backbone_id != NO_BACKBONE:
+            plain = catalogue.build(backbone_id, inputs.seen(), random_weights=True)
+            kin.check(adapt.resolved(method, plain), plain)
+            # As many as LoRA's, which has nothing to decompose.
+            method = dataclasses.replace(method, name="lora")
         network, _ = build(backbone_id, method, decoder, inputs, classes, random_backbone=True)
     counts = [adapt.trainable_parameters(part) for part in (network.backbone, network.decoder)]
     return counts[0], counts[1]

@@ -202,6 +202,31 @@ def test_a_model_for_any_bands_takes_what_it_never_saw():
     assert found.left_out == ()
 
 
+THERMAL = Band("B10", 10900.0)
+REAL_ANY = sorted(card.id for card in catalogue.cards().values() if card.bands and card.any_bands)
+
+
+@pytest.mark.parametrize("name", REAL_ANY)
+def test_a_thermal_band_is_taken_in_only_where_the_user_says_so(name):
+    """They were trained on reflected sunlight, and on radar by a wavelength that stands in."""
+    model = catalogue.card_of(name)
+    bands = [*DRONE, Band("hyperspectral", 1400.0), THERMAL, *RADAR]
+    found = match_bands(model, bands)
+
+    assert found.left_out == (6,) and found.chosen[6] == ""
+    assert found.chosen[5] == EXTRA
+    assert {model.bands[index].name.lower() for index in found.bands[7:]} == {"vv", "vh"}
+    assert "B10 (10900 nm) is not used by the model" in found.lines
+    assert match_bands(model, bands[:7], wanted=["+"] * 7).left_out == ()
+    assert match_bands(model, [THERMAL], wanted=["+"]).chosen == (EXTRA,)
+    with pytest.raises(TilthError, match=r"bands: the image's \(B10 .* are not enough for"):
+        match_bands(model, [THERMAL])
+
+
+def test_the_real_models_for_any_bands_are_these():
+    assert REAL_ANY == ["clay-1", "clay-1.5", "dofa-base", "dofa-large"]
+
+
 # What makes no sense
 
 

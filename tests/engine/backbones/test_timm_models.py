@@ -265,6 +265,18 @@ def test_the_random_network_needs_no_weights_and_takes_any_bands():
     assert not any("running" in name for name in states[0])
 
 
+@pytest.mark.parametrize("name", ["vit_large_patch16_dinov3", "vit_large_patch16_dinov3_qkvb"])
+def test_weights_from_satellite_pictures_are_told_as_such(name):
+    listed = catalogue.card_of("dinov3-sat-large")
+    made = catalogue.card_of(f"timm:{name}.sat493m")
+
+    assert (made.summary, made.ground_resolution_m) == (listed.summary, listed.ground_resolution_m)
+    assert (made.mean, made.std, made.units) == (listed.mean, listed.std, listed.units)
+    other = catalogue.card_of("timm:vit_small_patch16_dinov3.lvd1689m")
+    assert "not on satellite images" in other.summary
+    assert other.ground_resolution_m == (0.05, 30.0)
+
+
 def test_models_that_are_only_listed_say_so():
     listed = [card for card in catalogue.cards().values() if not card.architecture]
     assert {"olmoearth-nano", "olmoearth-tiny", "olmoearth-base", "olmoearth-large"} <= {

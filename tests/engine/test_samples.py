@@ -91,6 +91,17 @@ def test_every_class_gets_its_turn(world):
     assert aim.pixels() == {index: int(n) for index, n in enumerate(expected, 1) if n}
 
 
+def test_the_sample_of_what_training_sees_misses_no_class():
+    world = World(0)
+    world.boxes = [(0, r, c, r + 2, c + 2) for r in range(0, 150, 10) for c in range(0, 130, 10)]
+    world.classes[:], world.units[:], world.valid[:] = 0, 0, True
+    for number, (_, top, left, bottom, right) in enumerate(world.boxes, 1):
+        world.classes[top:bottom, left:right] = world.units[top:bottom, left:right] = number
+    units = np.arange(1, len(world.boxes) + 1, dtype=np.int32)
+
+    assert len(Aim(world.samples(), units, 8).sampled(0)) == len(units)
+
+
 @pytest.mark.parametrize("limit", [10**6, 100])
 def test_the_table_of_pixels_has_those_of_training_alone(world, limit):
     training = np.arange(1, 61, 2, dtype=np.int32)

@@ -21,6 +21,7 @@ from tilth_engine.errors import Cancelled, TilthError
 from tilth_engine.events import Reporter
 from tilth_engine.train import train
 from tilth_engine.training.loop import Loop
+from tilth_engine.training.samples import Chip
 
 from .worlds import BANDS, Run, scene, square, train_job, two_classes, write_image, write_polygons
 
@@ -465,6 +466,28 @@ def test_going_on_reads_an_image_in_the_earlier_ones_units(trained, tmp_path, mo
     earlier = trained.result["card"]["normalisation"]
     assert [entry["mean"] for entry in seen] == [earlier["mean"]]
     assert run.result["card"]["normalisation"]["mean"] == earlier["mean"]
+
+
+def test_going_on_tells_the_network_the_earlier_units(tmp_path):
+    changes = {"backbone": "prithvi-2-tiny-tl", "random_backbone": True, "epochs": 1}
+    first = short(tmp_path, normalisation="card", **changes)
+    assert not first.result["card"]["inputs"]["own_statistics"]
+
+    more = {"normalisation": "image", "out": str(tmp_path / "b.tilth")}
+    run = Run(dataclasses.replace(first.job, continue_from=first.job.out, **more))
+
+    assert run.result["card"]["normalisation"]["scale"]["by_card"]
+    assert not run.result["card"]["inputs"]["own_statistics"]
+
+
+def test_epochs_are_judged_on_rare_classes_too():
+    chips = [Chip(np.zeros((1, 8, 8)), np.full((8, 8), 1, np.uint8)) for _ in range(400)]
+    chips[137].classes[0, 0], chips[301].classes[0, 0] = 2, 3
+
+    for seed in range(3):
+        picked = train_module._thinned(chips, seed)
+        assert len(picked) == train_module.EPOCH_CHIPS == len({id(chip) for chip in picked})
+        assert {2, 3} <= {int(value) for chip in picked for value in np.unique(chip.classes)}
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from qgis.PyQt.QtCore import QObject, Qt, pyqtSignal
 from qgis.PyQt.QtWidgets import QFileDialog, QWidget
 
 from ..engine.errors import TilthError
-from . import icons, settings, wording
+from . import icons, settings, tips, wording
 from .library import Adapter, Library
 from .session import Session
 from .ui_file import make_quiet
@@ -66,7 +66,7 @@ class AdapterChoice(QObject):
             icon = icons.theme("mIconWarning.svg") if adapter.fault else icons.own("tilth")
             combo.addItem(icon, adapter.name, str(adapter.path))
             item = combo.count() - 1
-            combo.setItemData(item, str(adapter.path), Qt.ItemDataRole.ToolTipRole)
+            combo.setItemData(item, tips.plain(str(adapter.path)), Qt.ItemDataRole.ToolTipRole)
         if not self._wanted and combo.count():
             # From here on it is the choice: the list's order changes with every training.
             self._wanted = combo.itemData(0)
@@ -82,8 +82,8 @@ class AdapterChoice(QObject):
     def _show_hint(self) -> None:
         path = self._page.adapterCombo.currentData()
         adapter = self._library.find(path) if path else None
-        self._page.adapterHint.setText(self._hint(adapter))
-        self._page.adapterCombo.setToolTip(path or "")
+        self._page.adapterHint.setText(tips.plain(self._hint(adapter)))
+        self._page.adapterCombo.setToolTip(tips.plain(path or ""))
         self.changed.emit()
 
     def _hint(self, adapter: Optional[Adapter]) -> str:

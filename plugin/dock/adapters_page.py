@@ -9,7 +9,7 @@ from qgis.core import Qgis
 from qgis.PyQt.QtCore import QSize, Qt, pyqtSignal
 from qgis.PyQt.QtWidgets import QListWidgetItem, QMessageBox, QWidget
 
-from . import card_view, icons, wording
+from . import card_view, icons, tips, wording
 from .adapter_choice import ask_adapter
 from .library import Adapter, Library
 from .notice import Notice
@@ -91,7 +91,8 @@ class AdaptersPage(QWidget):
         item = QListWidgetItem(icon, adapter.name)
         item.setData(ROLE, str(adapter.path))
         score = wording.score_line(adapter.card.get("score"))
-        item.setToolTip("\n".join(filter(None, [str(adapter.path), score, adapter.fault])))
+        lines = filter(None, [str(adapter.path), score, adapter.fault])
+        item.setToolTip(tips.plain("\n".join(lines)))
         self.list.addItem(item)
 
     def _show_card(self, *_: object) -> None:
@@ -148,7 +149,7 @@ class AdaptersPage(QWidget):
         question = self.tr("Delete the adapter “{name}”? Its file goes for good:\n{path}").format(
             name=adapter.name, path=adapter.path
         )
-        answer = QMessageBox.question(self, self.tr("Delete adapter"), question)
+        answer = QMessageBox.question(self, self.tr("Delete adapter"), tips.plain(question))
         return answer == QMessageBox.StandardButton.Yes
 
 

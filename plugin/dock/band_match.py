@@ -21,6 +21,7 @@ from qgis.PyQt.QtWidgets import (
     QWidget,
 )
 
+from . import tips
 from .ui_file import make_quiet
 
 NOT_USED, EXTRA = "", "+"
@@ -66,8 +67,9 @@ class BandMatch(QWidget):
         words = self.tr("Bands: {}").format(match.get("summary") or "")
         if self.matching(subject):
             words += self.tr(" (chosen by you)")
-        self.label.setText(words)
-        self.label.setToolTip("\n".join(str(line) for line in match.get("lines") or []))
+        self.label.setText(tips.plain(words))
+        lines = "\n".join(str(line) for line in match.get("lines") or [])
+        self.label.setToolTip(tips.plain(lines))
 
     def show_refusal(
         self, message: str, subject: Hashable, layers: List[QgsRasterLayer], card: Dict[str, Any]
@@ -82,7 +84,7 @@ class BandMatch(QWidget):
             unusable = self.tr("Bands: your choice can't be used")
             unknown = self.tr("Bands: no match found")
             self.label.setText(unusable if self.matching(subject) else unknown)
-            self.label.setToolTip(message)
+            self.label.setToolTip(tips.plain(message))
             self.show()
 
     def ask(self) -> None:

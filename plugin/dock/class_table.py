@@ -8,7 +8,7 @@ from typing import Any, List, Sequence
 from qgis.PyQt.QtCore import QSize, Qt
 from qgis.PyQt.QtWidgets import QHeaderView, QTableWidget, QTableWidgetItem
 
-from . import icons
+from . import icons, tips
 
 MOST_ROWS = 8
 
@@ -47,7 +47,7 @@ def fill(table: QTableWidget, rows: List[ClassRow]) -> None:
     table.setRowCount(len(rows))
     for number, row in enumerate(rows):
         name = QTableWidgetItem(icons.swatch(row.colour), row.name)
-        name.setToolTip(row.tip or row.name)
+        name.setToolTip(tips.plain(row.tip or row.name))
         polygons = QTableWidgetItem(row.polygons)
         polygons.setTextAlignment(
             _value(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)

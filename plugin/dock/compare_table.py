@@ -7,6 +7,8 @@ from typing import Any, Callable, Dict, List, Optional
 from qgis.PyQt.QtCore import QCoreApplication, Qt
 from qgis.PyQt.QtWidgets import QHeaderView, QTableWidget, QTableWidgetItem
 
+from . import tips
+
 # The column that is there only where a region was cut off.
 _UNSEEN = 2
 
@@ -54,7 +56,7 @@ def show(
         name = str(summary.get("choice") or "")
         for column, text in enumerate([title_of(name), *_cells(summary)]):
             item = QTableWidgetItem(text)
-            item.setToolTip(text if column in (0, last) else "")
+            item.setToolTip(tips.plain(text) if column in (0, last) else "")
             if 0 < column < last:
                 item.setTextAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
             table.setItem(row, column, item)

@@ -9,7 +9,7 @@ from qgis.core import QgsMapLayer, QgsMapLayerType, QgsProject, QgsProviderRegis
 from qgis.PyQt.QtCore import QSize, Qt, QTimer, pyqtSignal
 from qgis.PyQt.QtWidgets import QFileDialog, QListWidgetItem, QMenu, QWidget
 
-from . import icons, settings
+from . import icons, settings, tips
 from .connections import Connections
 from .ui_file import load
 
@@ -102,7 +102,8 @@ class ImageList(QWidget):
         bands = layer.bandCount()
         words = self.tr("1 band") if bands == 1 else self.tr("{} bands").format(bands)
         size = f"{layer.width()} × {layer.height()}"
-        item.setToolTip(f"{layer.name()}\n{words}, {size}\n{layer.publicSource()}")
+        tip = f"{layer.name()}\n{words}, {size}\n{layer.publicSource()}"
+        item.setToolTip(tips.plain(tip))
         self.list.addItem(item)
 
     def _refresh(self) -> None:

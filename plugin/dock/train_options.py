@@ -14,7 +14,7 @@ from qgis.PyQt.QtWidgets import QComboBox
 from ..engine.jobs import FORESTS, NO_BACKBONE, SPLITS, TrainJob
 from ..engine.method_list import BASELINES, METHODS
 from ..environment.paths import home
-from . import dates, method_choice, settings
+from . import dates, method_choice, settings, tips
 from .backbone_choice import BackboneChoice
 from .form_rows import FormRows
 from .method_fields import DEFAULTS, OF_METHOD, MethodFields
@@ -238,7 +238,7 @@ class TrainOptions(QObject):
     def _show_file(self, *_: object) -> None:
         line = self._page.fileWidget.lineEdit()
         line.setPlaceholderText(self.tr("[the adapter library]"))
-        self._page.fileWidget.setToolTip(str(self.out_file()))
+        self._page.fileWidget.setToolTip(tips.plain(str(self.out_file())))
 
     def _show_fields(self, *_: object) -> None:
         """Show what the chosen method, decoder and backbone heed, and nothing else."""

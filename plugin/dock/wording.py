@@ -66,11 +66,12 @@ def trained(result: Dict[str, Any]) -> str:
                 epochs=epochs, time=time_text(seconds)
             )
         )
-    parts += [str(text) for text in result.get("warnings") or []]
+    parts += [escape(str(text)) for text in result.get("warnings") or []]
     return "<br>".join(parts)
 
 
 def _weakest(score: Optional[Dict[str, Any]]) -> str:
+    """The class that is told apart worst, in rich text; empty where none stands out."""
     scored: List[Dict[str, Any]] = [
         entry
         for entry in (score or {}).get("per_class") or []
@@ -81,4 +82,6 @@ def _weakest(score: Optional[Dict[str, Any]]) -> str:
     worst = min(scored, key=lambda entry: float(entry["f1"]))
     if worst["f1"] >= 0.995:
         return ""
-    return _tr("Weakest class: {name} ({score:.2f}).").format(name=worst["name"], score=worst["f1"])
+    return _tr("Weakest class: {name} ({score:.2f}).").format(
+        name=escape(str(worst["name"])), score=worst["f1"]
+    )

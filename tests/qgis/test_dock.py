@@ -15,6 +15,7 @@ from qgis.core import (
     QgsSettings,
     QgsVectorLayer,
 )
+from qgis.PyQt.QtGui import QTextDocument
 from tilth.plugin.dock import (
     chart,
     class_table,
@@ -278,6 +279,16 @@ def test_the_score_in_the_unseen_region_is_told() -> None:
     result = {"card": card, "score": {"macro_f1": 0.8, "per_class": []}}
     assert "Macro-F1 0.61 in the unseen region (the &lt;east&gt;)" in wording.trained(result)
     assert wording.region_line({"region_score": None, "training": {}}) == ""
+
+
+@pytest.mark.parametrize("name", ["grass <5 cm", "<img src='x.png'>", "a & <i>b"])
+def test_names_in_a_result_are_text(name: str) -> None:
+    rows = [{"name": name, "f1": 0.5, "support": 3}, {"name": "x", "f1": 0.9, "support": 3}]
+    score = {"macro_f1": 0.7, "per_class": rows}
+    document = QTextDocument()
+    document.setHtml(wording.trained({"score": score, "warnings": [f"labels: nothing of {name}"]}))
+    lines = document.toPlainText().splitlines()
+    assert lines[1:] == [f"Weakest class: {name} (0.50).", f"labels: nothing of {name}"]
 
 
 def test_a_map_that_follows_forests_is_told() -> None:

@@ -32,14 +32,15 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from .card import check_card
+from .card import brief, check_card
 from .data.files import atomic_path, file_faults
 from .errors import TilthError
 
 FORMAT = 1
 CARD, CONFIG = "card.json", "adapter_config.json"
 ADAPTER, DECODER = "adapter_model.safetensors", "decoder.safetensors"
-# A card has to fit into one line of the worker's protocol, with room to spare.
+# A card has to fit into one line of the worker's protocol, with room to spare: as it is in the
+# file, and as it is sent on.
 MAX_CARD = 2 * 1024 * 1024
 MAX_TENSORS = 8 * 1024**3
 # Weights hardly shrink: an entry that grows more than this is a bomb.
@@ -82,6 +83,7 @@ def write(path: str, adapter: Adapter, peft_config: dict[str, Any]) -> None:
     card = {
         **adapter.card,
         "format": FORMAT,
+        "warnings": brief(adapter.card.get("warnings", [])),
         "files": {
             name: {"size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
             for name, data in parts.items()
@@ -150,9 +152,13 @@ def _card(archive: zipfile.ZipFile, path: str) -> dict[str, Any]:
     data = _bytes(archive, CARD, MAX_CARD, path)
     try:
         card = json.loads(data.decode("utf-8"), parse_constant=_no_number)
-        json.dumps(card, ensure_ascii=False).encode()  # no half characters ("\\ud800") either
+        # No half characters ("\\ud800") either.
+        sent = json.dumps(card, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
         raise damaged(path, "its card is not JSON") from error
+    # Numbers may grow when they are written anew: 1e15 is one followed by 15 zeros then.
+    if len(sent) > MAX_CARD:
+        raise damaged(path, "its card is too long")
     if isinstance(card, dict) and isinstance(card.get("format"), int) and card["format"] > FORMAT:
         raise TilthError(
             f"{path}: made by a newer Tilth (format {card['format']}, this one reads {FORMAT}); "

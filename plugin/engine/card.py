@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from .backbones.inputs import Inputs
@@ -13,8 +14,11 @@ MAX_BANDS = 1000
 MAX_CLASSES = 254
 MAX_CHIP = 512
 _TEXT = 2000
+_WARNINGS = 100
 _DEPTH = 12
 _LARGE = 1e30
+_MANY = 10**12
+_LONG = 1e9  # seconds
 
 
 def check_card(card: Any, files: tuple[str, ...]) -> str:
@@ -28,6 +32,12 @@ def check_card(card: Any, files: tuple[str, ...]) -> str:
     return ""
 
 
+def brief(warnings: Sequence[str]) -> list[str]:
+    """As many warnings as a card may hold, each cut where it is too long."""
+    texts = [text if len(text) <= _TEXT else f"{text[: _TEXT - 1]}…" for text in warnings if text]
+    return texts[:_WARNINGS]
+
+
 def _deeper(value: Any, levels: int) -> bool:
     if levels == 0:
         return True
@@ -39,9 +49,8 @@ def _check(card: Any, files: tuple[str, ...]) -> None:
     if card["format"] != 1:
         raise ValueError("format")
     _text(card["name"], "name")
-    _text(card["backbone"]["id"], "backbone")
-    if card["backbone"]["sha256"] and not re.fullmatch("[0-9a-f]{64}", card["backbone"]["sha256"]):
-        raise ValueError("backbone's sha256")
+    _at_most_text(card, "created", "tilth")
+    _backbone(card["backbone"])
     _classes(card["classes"])
     _bands(card["bands"])
     _inputs(card["inputs"], len(card["bands"]))
@@ -57,16 +66,23 @@ def _check(card: Any, files: tuple[str, ...]) -> None:
         raise ValueError("temperature")
     if card.get("resolution_m") is not None and not _number(card["resolution_m"], "resolution") > 0:
         raise ValueError("resolution")
-    seed = card["training"].get("seed", 0)
-    if not (_whole(seed) and 0 <= seed <= MAX_SEED):
-        raise ValueError("training: seed")
+    _at_most_text(card["method"], "name")
+    _counts(card["method"], "rank")
+    _training(card["training"])
+    _warnings(card.get("warnings", []))
     _score(card.get("score"))
     _score(card.get("region_score"))
-    _text(card["training"].get("unseen_region", "none"), "training: unseen region")
     for name in files:
         entry = card["files"][name]
         if not (_whole(entry["size"]) and re.fullmatch("[0-9a-f]{64}", entry["sha256"])):
             raise ValueError(f"files: {name}")
+
+
+def _backbone(backbone: Any) -> None:
+    _text(backbone["id"], "backbone")
+    if backbone["sha256"] and not re.fullmatch("[0-9a-f]{64}", backbone["sha256"]):
+        raise ValueError("backbone's sha256")
+    _at_most_text(backbone, "title", "licence")
 
 
 def _classes(classes: Any) -> None:
@@ -78,9 +94,10 @@ def _classes(classes: Any) -> None:
             raise ValueError("class code")
         if not re.fullmatch("#[0-9a-fA-F]{6}", entry["colour"]):
             raise ValueError("class colour")
-        for key, kind in (("value", str), ("polygons", int), ("pixels", int), ("validated", bool)):
+        for key, kind in (("value", str), ("validated", bool)):
             if not isinstance(entry.get(key, kind()), kind):
                 raise ValueError(f"class {key}")
+        _counts(entry, "polygons", "pixels")
     if len({entry["code"] for entry in classes}) != len(classes):
         raise ValueError("class codes repeat")
 
@@ -135,6 +152,27 @@ def _normalisation(values: Any, bands: int) -> None:
                 raise ValueError(f"normalisation: {key}")
 
 
+def _training(training: dict[str, Any]) -> None:
+    """What people are told of the training, as far as the card has it."""
+    seed = training.get("seed", 0)
+    if not (_whole(seed) and 0 <= seed <= MAX_SEED):
+        raise ValueError("training: seed")
+    _counts(training, "epochs", "best_epoch", "polygons", "pixels")
+    if not 0 <= _number(training.get("seconds", 0), "training: seconds") <= _LONG:
+        raise ValueError("training: seconds")
+    if not 0 <= _number(training.get("network_share", 1), "training: network share") <= 1:
+        raise ValueError("training: network share")
+    _at_most_text(training, "device")
+    _text(training.get("unseen_region", "none"), "training: unseen region")
+
+
+def _warnings(warnings: Any) -> None:
+    if not isinstance(warnings, list) or len(warnings) > _WARNINGS:
+        raise ValueError("warnings")
+    for text in warnings:
+        _text(text, "a warning")
+
+
 def _score(score: Any) -> None:
     """The figures of evaluate.py, each a number or null."""
     if score is None:
@@ -155,6 +193,22 @@ def _figure(value: Any, what: str) -> None:
 def _text(value: Any, what: str) -> None:
     if not isinstance(value, str) or not 0 < len(value) <= _TEXT:
         raise ValueError(what)
+
+
+def _at_most_text(values: dict[str, Any], *keys: str) -> None:
+    """Where these are there, they are texts, perhaps empty."""
+    for key in keys:
+        text = values.get(key, "")
+        if not isinstance(text, str) or len(text) > _TEXT:
+            raise ValueError(key)
+
+
+def _counts(values: dict[str, Any], *keys: str) -> None:
+    """Where these are there, they are numbers of things."""
+    for key in keys:
+        number = values.get(key, 0)
+        if not (_whole(number) and 0 <= number <= _MANY):
+            raise ValueError(f"number of {key}")
 
 
 def _whole(value: Any) -> bool:

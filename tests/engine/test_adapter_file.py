@@ -339,6 +339,12 @@ HUGE = 10**400
         ("classes/0/colour", "#123456\n"),
         ("classes/0/value", 5),
         ("classes/0/polygons", "many"),
+        ("classes/0/polygons", HUGE),
+        ("classes/0/pixels", -1),
+        ("created", [1, 2]),
+        ("backbone/title", {"a": 1}),
+        ("backbone/licence", "x" * 3000),
+        ("method/name", "x" * 3000),
         ("bands", []),
         ("bands/0/wavelength_nm", "blue"),
         ("bands/0/wavelength_nm", HUGE),
@@ -382,6 +388,19 @@ HUGE = 10**400
         ("region_score", "perfect"),
         ("region_score", {"macro_f1": 1}),
         ("training", {"unseen_region": ["the east"]}),
+        ("training/seconds", HUGE),
+        ("training/seconds", 1e300),
+        ("training/seconds", "long"),
+        ("training/epochs", {"a": 1}),
+        ("training/best_epoch", 0.5),
+        ("training/polygons", HUGE),
+        ("training/device", ["cpu"]),
+        ("training/network_share", 2),
+        ("warnings", 5),
+        ("warnings", "x" * 1_000_000),
+        ("warnings", [5]),
+        ("warnings", ["x" * 3000]),
+        ("warnings", ["x"] * 101),
         ("score", {"macro_f1": "high"}),
         ("score", {"macro_f1": 1, "mean_iou": HUGE, "overall_accuracy": 1, "per_class": []}),
         ("files", {}),
@@ -390,6 +409,35 @@ HUGE = 10**400
 )
 def test_a_card_that_lies_is_refused(packed, key, value):
     refused(packed(card={key: value}))
+
+
+@pytest.mark.parametrize("key", ["method/rank", "training/seconds", "warnings", "created"])
+def test_a_card_that_lies_to_people_is_refused_before_it_is_shown(packed, key):
+    with pytest.raises(TilthError, match="its card is wrong"):
+        adapter_file.read_card(packed(card={key: {"a": 1}}))
+
+
+def test_a_card_that_grows_when_it_is_sent_on_is_refused(packed, parts):
+    """Else it is no line of the protocol, and the plugin waits for it for ever."""
+    values = json.loads(parts[CARD])
+    values["training"]["settings"] = "HERE"
+    long = ",".join(["1e15"] * 150_000)
+    text = json.dumps(values).replace('"HERE"', f"[{long}]")
+    assert len(text) < adapter_file.MAX_CARD < 150_000 * len("1000000000000000.0")
+
+    refused(packed.written({**parts, CARD: text.encode()}), "too long")
+
+
+def test_whatever_was_warned_of_in_a_training_can_be_read_again(tmp_path):
+    """Hundreds of scenes may each give a warning, and one may name hundreds of classes."""
+    warnings = ["w" * 5000, *(f"scene {number}" for number in range(150))]
+
+    path = write_adapter(tmp_path / "a.tilth", warnings=warnings)
+
+    kept = adapter_file.read_card(path)["warnings"]
+    assert len(kept) == 100
+    assert kept[0] == "w" * 1999 + "…"
+    assert kept[1:] == warnings[1:100]
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])

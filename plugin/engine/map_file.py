@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -32,6 +33,8 @@ TILE = 256
 PERCENT_NODATA = 255
 # Category names are a list with an entry for every code from 0 on; past this it gets silly.
 MAX_LISTED = 4096
+# What XML 1.0 has no way to hold: https://www.w3.org/TR/xml/#charsets
+_NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 @contextlib.contextmanager
@@ -193,5 +196,5 @@ def _sidecar(classes: list[dict[str, Any]], highest: int) -> bytes:
 
 
 def _plain(text: str) -> str:
-    """The text without the control characters that XML can't hold."""
-    return "".join(letter for letter in text if letter.isprintable())
+    """The text without what XML can't hold; all else stays, since names are compared by it."""
+    return _NO_XML.sub("", text)

@@ -86,6 +86,24 @@ def test_the_sidecar_has_names_and_a_table(tmp_path):
     assert colour_table(str(tmp_path / "m.tif"))[40] == "#2255aa"
 
 
+@pytest.mark.parametrize("letter", "\u00a0\u200c\u200d\u00ad\ue000\t\n\U0001f33e")
+def test_a_name_is_read_back_letter_by_letter(tmp_path, letter):
+    """`tilth evaluate` finds a class by its name."""
+    name = f"winter{letter}crops"
+    written(tmp_path / "m.tif", [{"code": 1, "name": name, "colour": "#117733"}], 30, 40)
+
+    assert category_names(str(tmp_path / "m.tif")) == {1: name}
+
+
+@pytest.mark.parametrize("letter", "\x00\x0b\x1f\ufffe\uffff")
+def test_what_xml_cannot_hold_is_left_out_of_the_sidecar(tmp_path, letter):
+    classes = [{"code": 1, "name": f"a{letter}b", "colour": "#117733"}]
+    written(tmp_path / "m.tif", classes, 30, 40)
+
+    root = ElementTree.fromstring((tmp_path / "m.tif.aux.xml").read_bytes())
+    assert [entry.text or "" for entry in root.iter("Category")] == ["", "ab"]
+
+
 @pytest.mark.skipif(not shutil.which("gdalinfo"), reason="gdalinfo is not installed")
 def test_gdal_itself_reads_names_and_table(tmp_path):
     written(tmp_path / "m.tif")

@@ -27,6 +27,12 @@ from .vectors import crs_text, extent_text
 
 _MAX_CODE = 65535
 _MOST_CLASSES = 1000
+# Of the file beside a raster, which takes far less for the names of a thousand classes.
+_MOST_BYTES = 16 * 1024 * 1024
+# What a tag that holds something else than a list of classes leads to.
+_TAG_FAULTS = (
+    AttributeError, KeyError, OverflowError, RecursionError, TypeError, ValueError,
+)  # fmt: skip
 
 
 class CodeReader:
@@ -119,11 +125,7 @@ def category_names(path: str) -> dict[int, str]:
     Empty where it has none. (rasterio does not read them; a virtual copy's text has them, and so
     may the file beside.)
     """
-    texts = [_virtual_copy(path)]
-    beside = Path(f"{path}.aux.xml")
-    if beside.is_file():
-        texts.append(beside.read_text(encoding="utf-8", errors="replace"))
-    for text in texts:
+    for text in (_virtual_copy(path), _file_beside(path)):
         names = _names_of_list(text) or _names_of_table(text)
         if names:
             return names
@@ -145,9 +147,10 @@ def _names_of_tag(path: str) -> dict[int, str]:
     try:
         with rasterio.open(path) as dataset:
             entries = json.loads(dataset.tags().get("TILTH_CLASSES", "[]"))
-        return {int(entry["code"]): str(entry["name"]) for entry in entries}
-    except (*RASTER_FAULTS, ValueError, TypeError, KeyError):
+        names = {int(entry["code"]): str(entry["name"]) for entry in entries}
+    except (*RASTER_FAULTS, *_TAG_FAULTS):
         return {}
+    return {code: name for code, name in names.items() if 0 < code <= _MAX_CODE}
 
 
 def _virtual_copy(path: str) -> str:
@@ -161,30 +164,62 @@ def _virtual_copy(path: str) -> str:
         return ""
 
 
+def _file_beside(path: str) -> str:
+    """GDAL's own file beside the raster; empty where there is none of a sensible size."""
+    beside = Path(f"{path}.aux.xml")
+    try:
+        small = beside.stat().st_size <= _MOST_BYTES
+        return beside.read_text(encoding="utf-8", errors="replace") if small else ""
+    except OSError:
+        return ""
+
+
 def _names_of_list(text: str) -> dict[int, str]:
-    block = re.search(r"<CategoryNames>(.*?)</CategoryNames>", text, re.S)
-    if not block:
-        return {}
-    entries = re.findall(r"<Category>(.*?)</Category>|<Category ?/>", block.group(1), re.S)
-    names = {code: html.unescape(name).strip() for code, name in enumerate(entries)}
+    block = next(iter(_elements(text, "CategoryNames")), "")
+    names = {code: _said(name) for code, name in enumerate(_elements(block, "Category"))}
     return {code: name for code, name in names.items() if name and code > 0}
 
 
 def _names_of_table(text: str) -> dict[int, str]:
     """From a raster attribute table with a column of values and one of names."""
-    table = re.search(r"<GDALRasterAttributeTable.*?</GDALRasterAttributeTable>", text, re.S)
-    if not table:
-        return {}
-    usages = re.findall(r"<FieldDefn.*?<Usage>(\d+)</Usage>.*?</FieldDefn>", table.group(0), re.S)
+    table = next(iter(_elements(text, "GDALRasterAttributeTable")), "")
+    usages = [
+        next(iter(_elements(column, "Usage")), "").strip()
+        for column in _elements(table, "FieldDefn")
+    ]
     if "5" not in usages or "2" not in usages:  # GFU_MinMax and GFU_Name
         return {}
     value, name = usages.index("5"), usages.index("2")
     names = {}
-    for row in re.findall(r"<Row.*?</Row>", table.group(0), re.S):
-        fields = re.findall(r"<F>(.*?)</F>|<F ?/>", row, re.S)
-        if len(fields) == len(usages) and re.fullmatch(r"\d+(\.0*)?", fields[value].strip()):
-            names[int(float(fields[value]))] = html.unescape(fields[name]).strip()
+    for row in _elements(table, "Row"):
+        fields = _elements(row, "F")
+        if len(fields) == len(usages) and re.fullmatch(r"\d{1,5}(\.0*)?", fields[value].strip()):
+            names[int(float(fields[value]))] = _said(fields[name])
     return {code: text for code, text in names.items() if text and code > 0}
+
+
+def _elements(text: str, tag: str) -> list[str]:
+    """What is inside each element of this name, in order: "" for one that is empty.
+
+    It takes time in proportion to the text, where a regular expression can be led astray by a
+    crafted one.
+    """
+    found = []
+    for piece in text.split(f"<{tag}")[1:]:
+        if not piece.startswith((">", "/", " ", "\t", "\r", "\n")):
+            continue  # a longer name
+        start, _, rest = piece.partition(">")
+        inside, end, _ = rest.partition(f"</{tag}>")
+        found.append(inside if end and not start.endswith("/") else "")
+    return found
+
+
+def _said(text: str) -> str:
+    """A text of XML as it is read."""
+    try:
+        return html.unescape(text).strip()
+    except ValueError:  # the number of a letter has thousands of digits
+        return text.strip()
 
 
 def _classes(path: str, codes: Sequence[int], styles: Sequence[ClassStyle]) -> list[ClassInfo]:

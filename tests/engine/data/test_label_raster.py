@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
 import shapely
 from rasterio.transform import Affine
 from rasterio.windows import Window
 from scipy import ndimage
+from tilth_engine.data import label_raster
 from tilth_engine.data import regions as regions_module
 from tilth_engine.data.imagery import Image
 from tilth_engine.data.label_raster import category_names, colour_table, read_label_raster
@@ -153,6 +156,90 @@ def test_names_of_tilths_own_tag(make_raster):
     path = make_raster("t.tif", patches(), finish=lambda d: d.update_tags(TILTH_CLASSES=tag))
     assert category_names(path) == {3: "Wald"}
     path = make_raster("u.tif", patches(), finish=lambda d: d.update_tags(TILTH_CLASSES='{"a": 1}'))
+    assert category_names(path) == {}
+
+
+@pytest.mark.parametrize(
+    "tag",
+    [
+        '[{"code": 1e999, "name": "x"}]',
+        '[{"code": 70000, "name": "x"}, {"code": -1, "name": "x"}]',
+        '[{"code": {}, "name": "x"}]',
+        "[" * 100_000,
+        "[5]",
+        "5",
+    ],
+)
+def test_a_tag_that_holds_no_classes_is_none(make_raster, tag):
+    path = make_raster("t.tif", patches(), finish=lambda d: d.update_tags(TILTH_CLASSES=tag))
+    assert category_names(path) == {}
+
+
+def with_sidecar(make_raster, text):
+    path = make_raster("s.tif", patches())
+    with open(f"{path}.aux.xml", "w", encoding="utf-8") as file:  # noqa: PTH123
+        file.write(f"<PAMDataset><PAMRasterBand band='1'>{text}</PAMRasterBand></PAMDataset>")
+    return path
+
+
+def table_of(columns, *rows):
+    fields = "".join(f"<FieldDefn index='0'>{column}</FieldDefn>" for column in columns)
+    lines = "".join(f"<Row index='0'>{row}</Row>" for row in rows)
+    return f"<GDALRasterAttributeTable x='y'>{fields}{lines}</GDALRasterAttributeTable>"
+
+
+VALUE, NAME = "<Name>v</Name><Usage>5</Usage>", "<Name>n</Name><Usage>2</Usage>"
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        (
+            "<CategoryNames>\n<Category/><Category />a<Category>x</Category></CategoryNames>",
+            {2: "x"},
+        ),
+        ("<CategoryNames><Category></Category><Category>a&lt;b</Category>", {}),
+        ("<CategoryNames/>", {}),
+        ("<CategoryNamesOf><Category/><Category>x</Category></CategoryNamesOf>", {}),
+        (table_of([VALUE, "<Name>free</Name>", NAME], "<F>3</F><F/><F>a</F>"), {3: "a"}),
+        (table_of([NAME, VALUE], "<F>a</F><F>3.000</F>", "<F />  <F>4</F>"), {3: "a"}),
+        (table_of([VALUE, NAME], "<F>3</F>", "<F>-4</F><F>a</F>", "<F>5.5</F><F>a</F>"), {}),
+        (table_of([VALUE, NAME], f"<F>{'9' * 400}</F><F>a</F>"), {}),
+        (table_of([VALUE], "<F>3</F>"), {}),
+        (table_of([VALUE, NAME], f"<F>3</F><F>&#{'9' * 5000};</F>"), {3: f"&#{'9' * 5000};"}),
+    ],
+)
+def test_names_are_read_as_they_stand_in_the_file_beside(make_raster, monkeypatch, text, names):
+    monkeypatch.setattr(label_raster, "_virtual_copy", lambda path: "")  # GDAL's reading of it
+    assert category_names(with_sidecar(make_raster, text)) == names
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<CategoryNames>" * 20_000,
+        "<CategoryNames>" + "<Category>" * 20_000 + "</CategoryNames>",
+        table_of(["<Usage>1</Usage><FieldDefn>" * 4000], "<F>" * 20_000),
+        "<GDALRasterAttributeTable>" + "<FieldDefn>" * 20_000 + "</GDALRasterAttributeTable>",
+        "<GDALRasterAttributeTable>"
+        + "<FieldDefn>" * 300
+        + "<Usage>1</Usage>" * 300
+        + "</GDALRasterAttributeTable>",
+    ],
+)
+def test_a_crafted_file_beside_takes_no_time(make_raster, text):
+    path = with_sidecar(make_raster, text)
+    start = time.process_time()
+    assert category_names(path) == {}
+    assert time.process_time() - start < 2
+
+
+def test_a_huge_file_beside_is_not_read(make_raster, monkeypatch):
+    listed = "<CategoryNames><Category/><Category>x</Category></CategoryNames>"
+    path = with_sidecar(make_raster, listed)
+    monkeypatch.setattr(label_raster, "_virtual_copy", lambda path: "")
+    assert category_names(path) == {1: "x"}
+    monkeypatch.setattr(label_raster, "_MOST_BYTES", 50)
     assert category_names(path) == {}
 
 

@@ -38,10 +38,8 @@ def adopt(
     can't be stored.
     """
     network = blank(card)
-    expected = shapes(network.state_dict())
     found = checkpoint.read(file, _most_bytes(card, network))
-    converted = _converted(card, file, found.tensors)
-    problem = misfit(expected, shapes(network.select(converted.tensors)))
+    converted, problem = _converted(card, network, found.tensors)
     if problem:
         raise TilthError(_foreign(card, file, problem, found.tensors))
     origin = {
@@ -116,7 +114,7 @@ def groups(names: Iterable[str]) -> list[str]:
 def likeness(tensors: Mapping[str, Tensor], card: Card) -> str:
     """The id of another backbone of the catalogue that the tensors fit, or an empty text."""
     with torch.device("meta"):
-        hollow = {name: torch.empty_like(t, device="meta") for name, t in tensors.items()}
+        hollow = {name: torch.empty(t.shape) for name, t in tensors.items()}
     for other in catalogue.cards().values():
         if other.id == card.id or not runs(other) or not store.needed(other):
             continue
@@ -129,12 +127,37 @@ def likeness(tensors: Mapping[str, Tensor], card: Card) -> str:
     return ""
 
 
-def _converted(card: Card, file: Path, tensors: Mapping[str, Tensor]) -> Converted:
+def _converted(
+    card: Card, network: Backbone, tensors: Mapping[str, Tensor]
+) -> tuple[Converted, str]:
+    """The network's tensors made of a file's, and why they are not the network's, if they aren't.
+
+    Those that can't be stored are left out: a network has none such, but what is beside it may.
+    """
+    odd = {name: why for name, tensor in tensors.items() if (why := _oddity(tensor))}
+    sound = {name: tensor for name, tensor in tensors.items() if name not in odd}
     try:
-        return catalogue.ARCHITECTURES[card.architecture].convert(card, tensors)
+        made = catalogue.ARCHITECTURES[card.architecture].convert(card, sound)
+        problem = misfit(shapes(network.state_dict()), shapes(network.select(made.tensors)))
     except (ValueError, KeyError, IndexError, RuntimeError) as error:
         words = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
-        raise TilthError(_foreign(card, file, words.rstrip("."), tensors)) from error
+        made, problem = Converted({}, []), words.rstrip(".")
+    if problem and odd:
+        # What the network misses is most likely one of them.
+        problem = next(f"{name!r} {why}" for name, why in odd.items())
+    return Converted(made.tensors, [*made.dropped, *odd]), problem
+
+
+def _oddity(tensor: Tensor) -> str:
+    """Why a tensor can't be stored as it is, after its name; empty where it can."""
+    if tensor.dtype not in store.KINDS:
+        kind = str(tensor.dtype).removeprefix("torch.")
+        return f"has numbers of the kind {kind}, which Tilth doesn't read"
+    if tensor.is_meta:
+        return "has no values"
+    if tensor.layout != torch.strided or tensor.is_neg():
+        return "is packed in a way that Tilth doesn't read"
+    return ""
 
 
 def _foreign(card: Card, file: Path, problem: str, tensors: Mapping[str, Tensor]) -> str:

@@ -60,6 +60,37 @@ def test_values_that_are_no_numbers_are_refused(cards, tmp_path):
     assert not list(store.folder(cards[0]).iterdir())
 
 
+def _quantised(value):
+    return torch.quantize_per_tensor(value, 0.1, 0, torch.qint8)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda value: value.to(torch.float8_e4m3fn), "numbers of the kind float8_e4m3fn"),
+        (lambda value: value.to(torch.complex64), "numbers of the kind complex64"),
+        (_quantised, "numbers of the kind qint8"),
+        (lambda value: value.to("meta"), "has no values"),
+        (lambda value: value.to_sparse(), "is packed"),
+        (lambda value: torch.complex(value, value).conj().imag, "is packed"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore")
+def test_numbers_that_tilth_does_not_read_are_refused(cards, tmp_path, change, words):
+    tiny, _ = cards
+    values = tiny_models.tensors(tiny)
+    name = "blocks.1.attn.qkv.weight"
+    refused(tiny, {**values, name: change(values[name])}, tmp_path, f"{name}.*{words}")
+    refused(tiny, {key: change(v) for key, v in values.items()}, tmp_path, f"not the .*{words}")
+
+
+def test_such_numbers_beside_the_network_are_left_out(cards, tmp_path):
+    tiny, _ = cards
+    values = {**tiny_models.tensors(tiny), "head.weight": torch.zeros(3, dtype=torch.complex64)}
+    assert "head.weight" in adopted(tiny, values, tmp_path)["dropped"]
+    assert store.present(tiny)
+
+
 def test_half_precision_is_stored_as_published_and_read_as_float32(cards, tmp_path):
     tiny, _ = cards
     values = {name: value.bfloat16() for name, value in tiny_models.tensors(tiny).items()}

@@ -14,7 +14,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 runpy.run_path(str(ROOT / "plugin" / "engine" / "launch.py"))  # makes tilth_engine importable
 
-from tilth_engine.backbones import catalogue  # noqa: E402
+from tilth_engine.backbones import catalogue, store  # noqa: E402
 from tilth_engine.backbones.card import Card  # noqa: E402
 
 PAGE = ROOT / "docs" / "models.md"
@@ -27,8 +27,10 @@ plugin/engine/backbones), not this page.
 
 A model is chosen by what it was trained on (sensor, bands, size of a pixel), by what the device can
 hold, and by its licence. `tilth backbones fetch ID` gets a model's weights, `tilth backbones show
-ID` prints its card. The embedded model needs no download. Whether a foundation model is worth it is
-best seen by comparing it with the others on the labels at hand.
+ID` prints its card. Presto is on no hub: `tilth backbones add presto --file default_model.pt` adds
+it, the file being data/default_model.pt of its authors' repository. The embedded model needs no
+download. Whether a foundation model is worth it is best seen by comparing it with the others on the
+labels at hand.
 
 ## Which model for what
 
@@ -47,7 +49,8 @@ TIMM = """## Any model of timm
 tag of the weights: `timm:vit_base_patch16_224.augreg_in21k` (ImageNet),
 `timm:vit_base_patch14_dinov2` (DINOv2), `timm:vit_large_patch16_dinov3`, `timm:resnet50`,
 `timm:convnext_tiny`. Its card is made from what timm knows of it. Most were trained on pictures in
-red, green and blue; other bands can be taken in, with the weights of the nearest colour.
+red, green and blue (with the tag `sat493m` those of satellites); other bands can be taken in, with
+the weights of the nearest colour.
 Transformers and CNNs that can give feature maps of any bands and any size of image will do; those
 made for one size alone (BEiT, MaxViT and some others) are refused. Batch normalisation keeps the
 statistics of the pre-training.
@@ -146,10 +149,10 @@ def _facts(card: Card) -> Iterator[tuple[str, str]]:
     if not card.architecture:
         yield "In Tilth", "listed only; it can't be run yet"
     yield "Source", card.source
-    weights = f"`{card.file}` of {card.repository}" if card.repository else ""
-    yield "Weights", weights + (f", {card.size_bytes / 1e6:.0f} MB" if card.size_bytes else "")
+    weights = _weights(card)
+    yield "Weights", weights
     yield "Revision", f"`{card.revision}`" if card.revision else ""
-    unknown = "not known to Tilth" if card.repository else ""
+    unknown = "not known to Tilth" if weights else ""
     yield "sha256 of the file", f"`{card.sha256}`" if card.sha256 else unknown
     yield "Bands", _bands(card)
     yield "Units", card.units
@@ -165,6 +168,17 @@ def _facts(card: Card) -> Iterator[tuple[str, str]]:
     yield "Memory (computed)", _memory_in_words(card)
     yield "Layers that adapters may take", ", ".join(f"`{name}`" for name in card.lora_targets)
     yield "Cite", card.citation
+
+
+def _weights(card: Card) -> str:
+    """The file of weights and where it is had; empty where there is none to get."""
+    if card.architecture and not store.needed(card):
+        return ""
+    size = f", {card.size_bytes / 1e6:.0f} MB" if card.size_bytes else ""
+    if card.repository:
+        return f"`{card.file}` of {card.repository}{size}"
+    add = f": `tilth backbones add {card.id} --file {card.file}`" if card.architecture else ""
+    return f"`{card.file}`{size}, on no hub{add}"
 
 
 def _sensor(card: Card) -> str:
@@ -187,7 +201,7 @@ def _bands(card: Card) -> str:
     text = "; ".join(
         (f"{group}: " if group else "") + ", ".join(names) for group, names in groups.items()
     )
-    return text + ("; any other with a wavelength too" if card.any_bands else "")
+    return text + ("; any other from 300 to 3000 nm too" if card.any_bands else "")
 
 
 def _numbers(values: Sequence[float]) -> str:

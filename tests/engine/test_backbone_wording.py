@@ -41,7 +41,7 @@ def test_weights_that_are_here_come_first_and_are_as_large_as_they_are_here():
     assert section(text, "Ready to use") == ["embedded", "presto", "unet-random"]
     assert "galileo-base" in section(text, "Weights to get: tilth backbones fetch ID")
     listed = section(text, "Listed only: Tilth can't run these yet")
-    assert listed and all(name.startswith("olmoearth") for name in listed)
+    assert listed and all(name.startswith(("olmoearth", "satmae", "scalemae")) for name in listed)
     row = next(line for line in text.splitlines() if line.startswith("presto"))
     assert row.split()[1:3] == ["8", "MB"]
     assert row.endswith("Presto")

@@ -35,6 +35,18 @@ def test_every_card_is_told_with_its_licence_and_source(made):
         assert section.count(" nm)") == sum(b.wavelength_nm is not None for b in card.bands)
 
 
+def test_weights_are_named_with_the_way_to_get_them(made):
+    for card in catalogue.cards().values():
+        section = made.split(f"\n### {card.id}\n")[1].split("\n### ")[0]
+        lines = [line for line in section.splitlines() if line.startswith("- Weights:")]
+        if card.id in ("embedded", "unet-random"):
+            assert lines == []
+        else:
+            assert lines[0].startswith(f"- Weights: `{card.file}`")
+            assert (card.repository or "on no hub") in lines[0]
+    assert "tilth backbones add presto --file default_model.pt" in made
+
+
 def test_every_model_that_runs_has_its_memory_and_its_lora_sizes():
     sizes = json.loads((RESULTS / "lora_sizes.json").read_text(encoding="utf-8"))
     for card in catalogue.cards().values():

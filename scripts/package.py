@@ -11,7 +11,7 @@ from typing import Iterator
 
 ROOT = Path(__file__).resolve().parent.parent
 FILES = ("__init__.py", "metadata.txt", "LICENSE", "README.md", "CHANGELOG.md")
-FOLDERS = ("plugin", "ui", "resources")
+FOLDERS = ("plugin", "ui", "resources", "docs")
 LEFT_OUT = ("__pycache__", ".pyc", ".qgs~", ".aux.xml")
 LIMIT_BYTES = 25_000_000  # what plugins.qgis.org accepts
 SAME_DATE = (2026, 1, 1, 0, 0, 0)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import configparser
+import posixpath
+import re
 import runpy
 import zipfile
 from pathlib import Path
@@ -47,6 +49,28 @@ def test_size_and_top_folder(package, names):
 )
 def test_what_it_needs_is_in_it(names, name):
     assert f"tilth/{name}" in names
+
+
+def test_the_pages_that_it_points_at_are_in_it(package, names):
+    pointed = 0
+    with zipfile.ZipFile(package) as archive:
+        for name in names:
+            if not name.endswith(".md"):
+                continue
+            text = archive.read(name).decode("utf-8")
+            links = [link for link in re.findall(r"\]\(([^)#\s]+)", text) if "://" not in link]
+            found = [posixpath.join(posixpath.dirname(name), link) for link in links]
+            found += [f"tilth/{page}" for page in re.findall(r"\bdocs/[\w.-]+\.md\b", text)]
+            assert not [path for path in found if path not in names]
+            pointed += len(found)
+    assert pointed > 20
+
+
+def test_it_stays_small(package, names):
+    """The pages and their pictures are a small part of it."""
+    with zipfile.ZipFile(package) as archive:
+        docs = sum(e.compress_size for e in archive.infolist() if "/docs/" in e.filename)
+    assert docs < 1_000_000
 
 
 def test_nothing_else_is_in_it(names):

@@ -120,6 +120,7 @@ def _choices(result: dict[str, Any], region: bool) -> str:
     note = (
         "Macro-F1 on the held-out polygons: the mean over the seeds, and its standard deviation. "
         "The spread is that of the training alone: other polygons would add theirs. "
+        "What trains in epochs chose its best one on these polygons, which a forest does not. "
         f"{_UNSEEN * region}Memory is the GPU's where there is one, else all that the process took."
     )
     if result["seeds"] >= ENOUGH_SEEDS:

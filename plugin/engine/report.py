@@ -18,6 +18,10 @@ _MEANING = (
     "Producer's accuracy: of what is the class, the share that the map shows. Classes "
     "without reference pixels do not enter the means."
 )
+_CHOSEN = (
+    "The epoch that is kept, and how much the network counts, were chosen on these polygons: the "
+    "figures are rather too good. "
+)
 _CHART_NOTE = (
     "<p class='soft'>The score after each epoch is of a sample of what is held out; the final "
     "score above is of all of it. The two can differ.</p>"
@@ -57,7 +61,7 @@ def training_report(
         parts += [_matrix(score, ", near the polygons")]
         parts += [_matrix(region_score, ", in the unseen region")]
     elif only:
-        which = "Of the held-out polygons. " if score else "Of the unseen region alone. "
+        which = f"Of the held-out polygons. {_CHOSEN}" if score else "Of the unseen region alone. "
         parts += [_score_table(only, which), _matrix(only)]
     parts += [_chart(history), _matching(card.get("matching") or {}), _settings(card, training)]
     page.write(path, str(card.get("name", "adapter")), parts)
@@ -160,7 +164,10 @@ def _both_scores(near: dict[str, Any], far: dict[str, Any]) -> str:
     groups = ("F1", "User's accuracy", "Producer's accuracy", "Pixels")
     above = "<th></th>" + "".join(f"<th colspan='2'>{page.text(group)}</th>" for group in groups)
     head = f"{above}</tr><tr>{page.header('Class', *('Near', 'Unseen') * len(groups))}"
-    note = f"Of the held-out polygons near the others, and of the unseen region. {_MEANING}"
+    note = (
+        "Of the held-out polygons near the others, and of the unseen region. For those near: "
+        f"{_CHOSEN[0].lower()}{_CHOSEN[1:]}{_MEANING}"
+    )
     return (
         f"<h2>Accuracy by class</h2>{page.table(head, rows)}<p class='soft'>{page.text(note)}</p>"
     )

@@ -18,6 +18,8 @@ from .version import VERSION
 
 IDLE_SECONDS = 300.0
 NICENESS = 10
+# Of an error's text; a letter takes six bytes of a line at most.
+MOST_LETTERS = 20_000
 
 
 class Worker:
@@ -66,7 +68,7 @@ class Worker:
             reporter.check()
             emit({"event": "result", "result": self._runner.run(from_json(data), reporter)})
         except Exception as error:
-            emit(failure(error))
+            self._fail(job_id, error)
         self._waiting.discard(job_id)
         self._cancelled.discard(job_id)
 
@@ -99,11 +101,22 @@ class Worker:
             self._refuse(job_id, f"unknown request {request!r}")
 
     def _refuse(self, job_id: str, reason: str) -> None:
-        self._send({**failure(TilthError(f"worker: {reason}")), "id": job_id})
+        self._fail(job_id, TilthError(f"worker: {reason}"))
+
+    def _fail(self, job_id: str, error: Exception) -> None:
+        event = failure(error)
+        self._send({**event, "message": event["message"][:MOST_LETTERS], "id": job_id})
 
     def _send(self, event: dict[str, Any]) -> None:
+        """Write an event. Raises ProtocolError for one that the plugin wouldn't read: it takes a
+        line that is too long for noise, and would wait for the job's end for ever."""
+        line = protocol.encode(event)
+        if len(line) > protocol.MAX_LINE:
+            raise protocol.ProtocolError(
+                f"a {event['event']} of {len(line)} bytes is too long to be told"
+            )
         with self._writing, contextlib.suppress(BrokenPipeError):
-            self._sink.write(protocol.encode(event))
+            self._sink.write(line)
             self._sink.flush()
 
 

@@ -317,6 +317,42 @@ def test_what_libraries_print_never_reaches_the_events(fresh, tmp_path):
         assert text in log
 
 
+LONG = """
+import runpy, sys
+runpy.run_path(sys.argv[1])
+from tilth_engine import protocol, run
+from tilth_engine.cli import main
+from tilth_engine.errors import TilthError
+
+def long(self, job, reporter):
+    text = "ü" * protocol.MAX_LINE
+    if job.kind == "inspect":
+        raise TilthError(text)
+    if job.kind == "evaluate":
+        reporter.warn(text)
+    return {"text": text} if job.kind == "describe" else {"fine": True}
+
+run.Runner.run = long
+sys.exit(main(["worker"]))
+"""
+
+
+def test_what_is_too_long_for_a_line_ends_the_job_as_an_error(fresh):
+    """The plugin takes a longer line for noise, and would wait for the job's end for ever."""
+    client = fresh(("-c", LONG, str(LAUNCH)))
+    evaluation = {"kind": "evaluate", "map": "m", "reference": "r"}
+    for name, job in (("a", DescribeJob()), ("b", InspectJob("x")), ("c", evaluation)):
+        client.run(name, job)
+    client.until("error", "result", name="c")
+
+    told = [event for event in client.seen if event["event"] in ("error", "result")]
+    kinds = [(event["id"], event.get("kind")) for event in told]
+    assert kinds == [("a", "internal"), ("b", "input"), ("c", "internal")]
+    assert "too long to be told" in told[0]["message"]
+    assert told[1]["message"].startswith("üüü")
+    assert max(len(protocol.encode(event)) for event in client.seen) < protocol.MAX_LINE
+
+
 def test_it_goes_when_its_input_closes_in_the_middle_of_a_job(shared, endless):
     """The last test, since it ends the worker that the others share."""
     shared.run("run", endless)

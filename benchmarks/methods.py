@@ -15,10 +15,13 @@ import numpy as np
 from galileo import add_galileo, fits  # first: it gives the run weights of its own
 from harness import Setup, read_results, run_all
 from scenes import Scene, all_scenes
+from tables import table as paired_table
 
 BASELINES = ("forest", "forest-neighbourhood", "unet", "alone")
 METHODS = ("probe", "frozen", "lora", "vpt", "vit-adapter", "full")
 BACKBONES = ("embedded", "galileo-nano")
+PAIR = ("galileo-nano, probe", "galileo-nano, lora")
+PAIRS = "Paired by seed:\n\n{}"
 
 
 def main() -> None:
@@ -32,7 +35,7 @@ def main() -> None:
     parser.add_argument("--table", action="store_true")
     options = parser.parse_args()
     if options.table:
-        print(table(options.minutes))
+        print(table(options.minutes), PAIRS.format(paired_table("methods", [PAIR])), sep="\n\n")
         return
     add_galileo()
     for scene in all_scenes():

@@ -67,6 +67,9 @@ class BandMatch(QWidget):
         words = self.tr("Bands: {}").format(match.get("summary") or "")
         if self.matching(subject):
             words += self.tr(" (chosen by you)")
+        scale = str((plan.get("image") or {}).get("scale") or "")
+        if scale:
+            words += self.tr(". Values: {}").format(scale)
         self.label.setText(tips.plain(words))
         lines = "\n".join(str(line) for line in match.get("lines") or [])
         self.label.setToolTip(tips.plain(lines))

@@ -41,6 +41,8 @@ def changes(line: BandMatch) -> List[int]:
 def test_the_match_is_shown_with_its_details(line: BandMatch) -> None:
     assert not line.isHidden()
     assert line.label.text() == "Bands: 2 of the image's 3 used; the model knows 3"
+    line.show_plan({**PLAN, "image": {"scale": "reflectance x 10000"}}, SUBJECT)
+    assert line.label.text().endswith("the model knows 3. Values: reflectance x 10000")
     assert line.label.toolTip().splitlines() == PLAN["matching"]["lines"]
     assert line.matching(SUBJECT) == []
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from pathlib import Path
 
 import pytest
+from peft import PeftType
 from tilth_engine import method_list
 from tilth_engine.errors import TilthError
 from tilth_engine.jobs import TrainJob
@@ -43,6 +45,16 @@ def test_the_page_on_methods_says_the_same():
         about = method_list.METHODS[row[0].strip("`")]
         assert row[1:3] == [about.title, about.summary]
         assert [float(cell.strip() or 0) for cell in row[3:5]] == [about.rank, about.rate]
+
+
+def test_the_page_on_methods_names_all_that_peft_has():
+    page = (ROOT / "docs" / "methods.md").read_text(encoding="utf-8")
+
+    def named(kind):
+        letters = r"[-() \n]*".join(kind.name.replace("_", ""))
+        return re.search(rf"(?<![a-z]){letters}(?![a-z])", page, re.IGNORECASE)
+
+    assert [kind.name for kind in PeftType if not named(kind)] == []
 
 
 def test_the_groups_hold_each_method_once_lora_first():

@@ -19,8 +19,12 @@ def add_parser(verbs: Any, common: Callable[[argparse.ArgumentParser], None]) ->
     _add_model(parser)
     _add_inputs(parser)
     run = parser.add_argument_group("the run")
-    run.add_argument("--epochs", type=int)
-    run.add_argument("--minutes", type=float)
+    run.add_argument("--epochs", type=int, help="at most (default: as many as the minutes allow)")
+    run.add_argument(
+        "--minutes",
+        type=float,
+        help="at most (default: 3 on a CPU, 2 on a GPU; with --epochs no limit)",
+    )
     add_split(run, tuple(jobs.SPLITS))
     run.add_argument("--batch", type=int, default=0, help="chips in a step (0: Tilth chooses)")
     run.add_argument("--precision", default="auto", choices=jobs.PRECISIONS)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -13,11 +15,13 @@ import pytest
 import rasterio
 from tilth_engine import cli
 from tilth_engine.errors import Cancelled
+from tilth_engine.prepare import DEFAULT_MINUTES
 from tilth_engine.version import VERSION
 
 from .worlds import quick, train_job
 
-LAUNCH = Path(__file__).resolve().parents[2] / "plugin" / "engine" / "launch.py"
+ROOT = Path(__file__).resolve().parents[2]
+LAUNCH = ROOT / "plugin" / "engine" / "launch.py"
 
 
 @pytest.fixture
@@ -304,6 +308,35 @@ def test_help_and_version(tilth):
         assert status == 0
         assert "usage: tilth" in out
     assert tilth("--version")[1].strip() == f"tilth {VERSION}"
+
+
+def test_help_tells_how_long_a_training_takes(tilth):
+    text = " ".join(tilth("train", "--help")[1].split())
+
+    cpu, gpu = (f"{DEFAULT_MINUTES[kind]:g}" for kind in ("cpu", "cuda"))
+    assert f"at most (default: {cpu} on a CPU, {gpu} on a GPU; with --epochs no limit)" in text
+    assert DEFAULT_MINUTES["mps"] == DEFAULT_MINUTES["cuda"]
+    assert "at most (default: as many as the minutes allow)" in text
+
+
+def test_the_design_names_every_option_and_choice_of_the_command():
+    page = (ROOT / "docs" / "design.md").read_text(encoding="utf-8")
+    told = dict.fromkeys(("train", "predict", "evaluate", "compare", "inspect", "backbones"), "")
+    for entry in page.split("```\ntilth ")[1].split("```")[0].split("\ntilth "):
+        told[entry.split()[0]] = told.get(entry.split()[0], "") + entry
+    told["compare"] += told["train"]
+    verbs = next(a for a in cli._parser()._actions if isinstance(a, argparse._SubParsersAction))
+    missing = []
+    for verb, parser in verbs.choices.items():
+        for action in parser._actions:
+            for option in action.option_strings:
+                usual = option in ("-h", "--help", "--json", "--device", "--threads", "--seed")
+                if not usual and not re.search(rf"{option}(?![\w-])", told[verb]):
+                    missing.append((verb, option))
+            few = action.choices is not None and action.dest != "method"
+            missing += [(verb, word) for word in action.choices or () if few
+                        if not re.search(rf"\b{word}\b", told[verb])]  # fmt: skip
+    assert missing == []
 
 
 def test_a_fault_of_ours_is_status_1_and_leaves_a_log(tilth, monkeypatch, trained):

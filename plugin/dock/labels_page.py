@@ -17,7 +17,7 @@ from .image_list import ImageList
 from .label_watch import LabelWatch
 from .notice import Notice
 from .session import Session
-from .ui_file import load, make_quiet
+from .ui_file import load, make_plain, make_quiet
 
 
 class LabelsPage(QWidget):
@@ -42,6 +42,7 @@ class LabelsPage(QWidget):
         self._raster = _id(self.rasterCombo.currentLayer())
         class_table.prepare(self.classTable, [self.tr("Class"), self.tr("Polygons")])
         make_quiet(self.classHint)
+        make_plain(self.classHint)
         self._connect()
         self._layer_changed()
 

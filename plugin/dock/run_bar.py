@@ -7,7 +7,7 @@ from typing import Any, Optional
 from qgis.PyQt.QtCore import QObject, pyqtSignal
 
 from ..tasks.base import BaseTask
-from .ui_file import make_quiet
+from .ui_file import make_plain, make_quiet
 
 
 def time_text(seconds: float) -> str:
@@ -29,6 +29,7 @@ class RunBar(QObject):
         self._page = page
         self.task: Optional[BaseTask] = None
         make_quiet(page.progressLabel)
+        make_plain(page.progressLabel)
         page.cancelButton.clicked.connect(self.cancel)
         self._show(False)
 

@@ -21,7 +21,7 @@ from .planner import Planner
 from .run_bar import RunBar
 from .session import Session
 from .train_options import TrainOptions
-from .ui_file import load, make_quiet
+from .ui_file import load, make_plain, make_quiet
 
 
 class TrainPage(QWidget):
@@ -114,6 +114,7 @@ class TrainPage(QWidget):
 
     def _set_looks(self) -> None:
         make_quiet(self.planLabel)
+        make_plain(self.planLabel)
         self.runButton.setIcon(icons.theme("mActionStart.svg"))
         self.cancelButton.setIcon(icons.theme("mTaskCancel.svg"))
         self.mapNowButton.setIcon(icons.theme("mIconRaster.svg"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from qgis.PyQt import uic
+from qgis.PyQt.QtCore import Qt
 from qgis.PyQt.QtGui import QColor, QPalette
 from qgis.PyQt.QtWidgets import QLabel, QWidget
 
@@ -22,6 +23,12 @@ def quiet_colour(palette: QPalette) -> QColor:
     ground = palette.color(QPalette.ColorRole.Window)
     parts = zip(text.getRgb()[:3], ground.getRgb()[:3])
     return QColor(*(round(0.65 * ink + 0.35 * paper) for ink, paper in parts))
+
+
+def make_plain(*labels: QLabel) -> None:
+    """Show texts letter by letter: names and paths in them are anyone's."""
+    for label in labels:
+        label.setTextFormat(Qt.TextFormat.PlainText)
 
 
 def make_quiet(*labels: QLabel) -> None:

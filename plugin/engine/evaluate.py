@@ -230,8 +230,8 @@ def _result(
     told = {**(reference.names if how == "code" and reference.codes is None else {}), **names}
     classes, index = _classes(keys, told, colour_table(job.map))
     matrix = np.zeros((len(classes), len(classes)), np.int64)
-    for (truth, mapped), count in counted.items():
-        matrix[index[truth], index[mapped]] += count
+    for (key, mapped), count in counted.items():
+        matrix[index[key], index[mapped]] += count
     warnings = list(reference.warnings)
     if unmapped:
         warnings.append(f"{unmapped} reference pixels lie where the map has nothing; left out")

@@ -46,8 +46,9 @@ def judged(
     there, warm = _scored(learner, region, classes)
     # The larger of the two. One fitted on all pixels would be that of the side with more of them,
     # and a network is surest where it has been: confidence would be too high just where nobody
-    # looks. This way it is right far from the polygons, and rather too low near them.
-    temperature = max(cool or 0.0, warm or 0.0) or 1.0
+    # looks. This way it is right far from the polygons, and rather too low near them. And never
+    # below 1: a few polygons that are all right say nothing of land that looks otherwise.
+    temperature = max(cool or 1.0, warm or 1.0, 1.0)
     warnings = gap_warnings(here, there, held_out) if here and there else []
     return Judgement(here, there, temperature, warnings)
 

@@ -172,12 +172,11 @@ def _by_card(
 
     Where the image's scale is guessed, it is the one by which its values are nearest to the card's.
     """
-    places = [place for place, index in enumerate(bands) if index is not None]
+    matched = {place: index for place, index in enumerate(bands) if index is not None}
 
     def made(scale: Scale) -> Normalisation:
         mean, std = own.mean.copy(), own.std.copy()
-        for place in places:
-            index = bands[place]
+        for place, index in matched.items():
             try:
                 mean[place], std[place] = in_units_of(card, index, scale, own.mean[place])
             except ValueError as error:
@@ -186,7 +185,7 @@ def _by_card(
         return Normalisation(mean, std, {**told, "guessed": scale.guessed, "by_card": True})
 
     first, *others = [made(scale) for scale in (image.scale, *alternatives(image.scale))]
-    told = np.isin(np.arange(len(bands)), places) & (first.mean != 0)
+    told = np.isin(np.arange(len(own.mean)), list(matched)) & (first.mean != 0)
     if not told.any():
         return first
     return min([first, *others], key=lambda figures: _distance(own, figures, told))

@@ -1,0 +1,39 @@
+"""What the held-out polygons say of a network's score and confidence."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from tilth_engine.judging import judged
+
+CLASSES = [{"code": 1, "name": "a"}, {"code": 2, "name": "b"}]
+HELD_OUT = {"polygons": 8, "region": {"name": "the west", "polygons": 8}}
+
+
+class Sure:
+    """A learner with logits of a given size: right near the polygons, half right far away."""
+
+    def __init__(self, size: float) -> None:
+        self.size = size
+        self.held_out: list = []
+
+    def validate(self):
+        return np.diag([50, 50]), 0.0
+
+    def held_out_logits(self):
+        target = torch.arange(100) % 2
+        found = target.clone()
+        if self.held_out == ["far"]:
+            found[:50] = 1 - found[:50]
+        yield self.size * torch.nn.functional.one_hot(found, 2).float(), target
+
+
+@pytest.mark.parametrize("far", [[], ["far"]])
+@pytest.mark.parametrize("size", [0.5, 30.0])
+def test_held_out_polygons_never_make_a_map_surer_than_its_network(size, far):
+    found = judged(Sure(size), ["near"], far, CLASSES, HELD_OUT)
+
+    assert found.temperature >= 1
+    assert (found.temperature > 2) == (size > 1 or bool(far))
+    assert judged(Sure(size), [], [], CLASSES, HELD_OUT).temperature == 1

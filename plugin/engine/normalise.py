@@ -26,7 +26,8 @@ LIMIT = 10.0
 # Another season, or other shares of the classes, move an image's mean by less.
 SHIFT = 2.5
 # Scales that are told apart by how bright or dark an image is.
-GUESSED = {"reflectance1000", "reflectance10000", "reflectance10000_offset"}
+FACTORS = {"reflectance1000", "reflectance10000"}
+GUESSED = FACTORS | {"reflectance10000_offset"}
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,8 @@ class Normalisation:
         """Whether a factor or offset was guessed that only the one image's pixels speak for."""
         kinds = {str(scale.get("kind")) for scale in (self.scale, own.scale)}
         guessed = self.scale.get("guessed") or own.scale.get("guessed")
-        if not guessed or len(kinds) == 1 or not kinds <= GUESSED:
+        # A card's figures are of the whole world, too broad to judge an offset by.
+        if not guessed or len(kinds) == 1 or not kinds <= (FACTORS if self.by_card else GUESSED):
             return False
         # A mean of 0 is no statistic.
         told = self.mean != 0

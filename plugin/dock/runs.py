@@ -86,7 +86,7 @@ class TrainTask(LabelTask):
 
     def can_resume(self) -> bool:
         """Whether the run left a checkpoint, such as one that the disk was full for at last."""
-        return (self.folder / "checkpoint" / "checkpoint.json").is_file()
+        return (Path(self.job.work_folder) / "checkpoint.json").is_file()
 
 
 class CompareTask(LabelTask):

@@ -5,10 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from .backbones.card import Card
+from .data.bands import sunlit
 from .data.scale import Scale
 
-# Between these a sun-lit surface reflects more than it radiates, in nm.
-_SUNLIGHT = (300.0, 3000.0)
 _RADAR = ("vv", "vh", "hh", "hv")
 
 
@@ -28,7 +27,7 @@ def in_units_of(card: Card, index: int, scale: Scale, level: float) -> tuple[flo
         if not -60 < level < 0:
             raise ValueError(f"is not in decibels (its mean is {level:.3g})")
         return mean, std
-    if not _sunlit(band.wavelength_nm):
+    if not sunlit(band.wavelength_nm):
         return mean, std
     mean, std = mean / card.scale, std / card.scale
     factor = _factor(card, band.group)
@@ -42,10 +41,6 @@ def in_units_of(card: Card, index: int, scale: Scale, level: float) -> tuple[flo
     return mean * ratio + scale.offset, std * ratio
 
 
-def _sunlit(wavelength: float | None) -> bool:
-    return wavelength is not None and _SUNLIGHT[0] <= wavelength <= _SUNLIGHT[1]
-
-
 def _factor(card: Card, group: str) -> float:
     """By how much a group's reflectance is multiplied: 10000, 1, or 255 for stretched bytes.
 
@@ -54,7 +49,7 @@ def _factor(card: Card, group: str) -> float:
     bright = [
         (mean + 2 * std) / card.scale
         for band, mean, std in zip(card.bands, card.mean, card.std, strict=True)
-        if band.group == group and _sunlit(band.wavelength_nm)
+        if band.group == group and sunlit(band.wavelength_nm)
     ]
     top = float(np.median(bright))
     return 10000.0 if top > 1000 else 255.0 if top > 3 else 1.0

@@ -263,9 +263,7 @@ def _match_by_name(
         return {}
     # Spellings of a class that the map lacks are one, too.
     spelt = {_fold(name): name for name in sorted(own.values(), reverse=True)}
-    result: dict[int, _Key] = {code: spelt[_fold(name)] for code, name in own.items()}
-    result.update({code: key for code, key in meant.items() if key is not None})
-    return result
+    return {code: spelt[_fold(own[code])] if key is None else key for code, key in meant.items()}
 
 
 def _match_by_code(

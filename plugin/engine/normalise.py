@@ -45,9 +45,7 @@ class Normalisation:
     def of(image: Image) -> Normalisation:
         """An image's own statistics."""
         mean, std = image.statistics()
-        scale = image.scale
-        found = {"kind": scale.kind, "factor": scale.factor, "offset": scale.offset}
-        return Normalisation(mean, std, {**found, "guessed": scale.guessed})
+        return Normalisation(mean, std, image.scale.to_dict())
 
     @property
     def by_card(self) -> bool:
@@ -183,8 +181,7 @@ def _by_card(
                 mean[place], std[place] = in_units_of(card, index, scale, own.mean[place])
             except ValueError as error:
                 raise ValueError(f"{image.name}: {named[place].name} {error}") from error
-        told = {"kind": scale.kind, "factor": scale.factor, "offset": scale.offset}
-        return Normalisation(mean, std, {**told, "guessed": scale.guessed, "by_card": True})
+        return Normalisation(mean, std, {**scale.to_dict(), "by_card": True})
 
     first, *others = [made(scale) for scale in (image.scale, *alternatives(image.scale))]
     told = np.isin(np.arange(len(own.mean)), list(matched)) & (first.mean != 0)

@@ -25,10 +25,11 @@ from .backbones import catalogue, store
 from .backbones.inputs import Inputs
 from .data.bands import Band
 from .data.files import check_output
-from .data.imagery import OTHER_SIZE, Image
+from .data.imagery import Image
 from .data.masks import Mask
 from .data.opening import open_matching
 from .data.place import location_of
+from .data.resolution import sizes_differ
 from .data.source import apply, compose
 from .errors import TilthError
 from .events import Reporter
@@ -303,9 +304,7 @@ def _check_backbone(path: str, backbone_id: str, card: dict[str, Any]) -> None:
 
 def _warn_of_resolution(image: Image, card: dict[str, Any], reporter: Reporter) -> None:
     trained = card.get("resolution_m")
-    if not isinstance(trained, (int, float)) or not trained > 0 or not image.resolution_m > 0:
-        return
-    if max(trained / image.resolution_m, image.resolution_m / trained) > OTHER_SIZE:
+    if isinstance(trained, (int, float)) and sizes_differ(trained, image.resolution_m):
         reporter.warn(
             f"{image.name} has pixels of {image.resolution_m:.3g} m; the adapter was trained on "
             f"{trained:.3g} m: check the map with care"

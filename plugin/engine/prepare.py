@@ -20,12 +20,13 @@ from .backbones.matching import Match, match_bands
 from .backbones.zoom import zoom_for
 from .card import MAX_CLASSES
 from .data.bands import Band
-from .data.imagery import OTHER_SIZE, Image
+from .data.imagery import Image
 from .data.label_model import Labels
 from .data.label_raster import read_label_raster
 from .data.labels import read_labels
 from .data.opening import open_images
 from .data.place import location_of
+from .data.resolution import sizes_differ
 from .data.splits import Split, split
 from .data.usual import usual_bands
 from .data.vectors import check_layer
@@ -133,11 +134,11 @@ def _unlike(first: Image, other: Image, values: bool) -> list[str]:
             f"{other.name}: its values are far from those of {first.name}; one adapter for both "
             "may serve neither well: compare with one for each"
         )
-    sizes = first.resolution_m, other.resolution_m
-    if min(sizes) > 0 and max(sizes) > OTHER_SIZE * min(sizes):
+    if sizes_differ(first.resolution_m, other.resolution_m):
         lines.append(
-            f"{other.name} has pixels of {sizes[1]:.3g} m, {first.name} of {sizes[0]:.3g} m: both "
-            "are learnt pixel by pixel as if they were alike; train on each by itself"
+            f"{other.name} has pixels of {other.resolution_m:.3g} m, {first.name} of "
+            f"{first.resolution_m:.3g} m: both are learnt pixel by pixel as if they were alike; "
+            "train on each by itself"
         )
     return lines
 

@@ -296,8 +296,9 @@ def _thinned(chips: list[Chip], seed: int) -> list[Chip]:
     first: dict[int, int] = {}
     for place in order:
         for index in np.unique(chips[place].classes).tolist():
-            first.setdefault(index, place)
-    chosen = dict.fromkeys([place for index, place in first.items() if index] + order)
+            if index:
+                first.setdefault(index, place)
+    chosen = dict.fromkeys([*first.values(), *order])
     wanted = max(EPOCH_CHIPS, len(set(first.values())))
     return [chips[place] for place in sorted(list(chosen)[:wanted])]
 

@@ -24,7 +24,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..data.bands import Band, code_key, colour_key, compatible, whole_key
+from ..data.bands import Band, code_key, colour_key, compatible, sunlit, whole_key
 from ..errors import TilthError
 from .card import Band as ModelBand
 from .card import Card
@@ -34,8 +34,6 @@ NOT_USED = ""
 EXTRA = "+"
 # Architectures that cut each group of bands into tokens of its own: no slice to share.
 _OWN_ALONE = ("galileo", "presto")
-# Wavelengths that models for any bands were trained on, in nm: reflected sunlight.
-_SUNLIGHT = (300.0, 3000.0)
 
 
 @dataclass(frozen=True)
@@ -282,8 +280,7 @@ def _any(
     """Further bands that a model for any bands takes in by their wavelength, unasked."""
     if not card.any_bands:
         return []
-    low, high = _SUNLIGHT
-    return [p for p in places if p not in found and low <= (bands[p].wavelength_nm or 0.0) <= high]
+    return [p for p in places if p not in found and sunlit(bands[p].wavelength_nm)]
 
 
 def _refuse_extras(card: Card, bands: Sequence[Band], found: dict[int, int | None]) -> None:

@@ -62,16 +62,9 @@ def present(card: Card) -> bool:
 
 def stored(prefix: str) -> list[str]:
     """Ids of the backbones with weights on this machine that begin with ``prefix``, in order."""
-    found = []
-    for path in sorted((home() / "backbones").glob(f"*/{RECORD}")):
-        try:
-            known = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            continue
-        name = known.get("backbone") if isinstance(known, dict) else None
-        if isinstance(name, str) and name.startswith(prefix):
-            found.append(name)
-    return found
+    records = sorted((home() / "backbones").glob(f"*/{RECORD}"))
+    names = [_noted(path).get("backbone") for path in records]
+    return [name for name in names if isinstance(name, str) and name.startswith(prefix)]
 
 
 def needed(card: Card) -> bool:
@@ -88,11 +81,7 @@ def require(card: Card) -> None:
 
 def record(card: Card) -> dict[str, Any]:
     """What is known of the stored weights; empty where there are none, or no readable record."""
-    try:
-        found = json.loads((folder(card) / RECORD).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
+    return _noted(folder(card) / RECORD)
 
 
 def identity(card: Card) -> str:
@@ -211,6 +200,15 @@ def exclusive(card: Card) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def _noted(path: Path) -> dict[str, Any]:
+    """What a record says; empty where it can't be read."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _get(card: Card) -> str:

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from ..errors import TilthError
 
+# In nm, as all wavelengths here: reflected sunlight, not the earth's own radiation.
+SUNLIGHT = (300.0, 3000.0)
 # Centre wavelengths in nm.
 SENTINEL2 = {
     "B1": 442.7,
@@ -253,6 +255,11 @@ def _match_by_wavelength(wanted, found, chosen: dict[int, int]) -> None:
         if i not in chosen and j not in used:
             chosen[i] = j
             used.add(j)
+
+
+def sunlit(wavelength: float | None) -> bool:
+    """Whether a surface in the sun reflects more than it radiates at a wavelength in nm."""
+    return wavelength is not None and SUNLIGHT[0] <= wavelength <= SUNLIGHT[1]
 
 
 def compatible(a: Band, b: Band) -> bool:

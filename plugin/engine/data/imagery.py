@@ -19,8 +19,6 @@ from .bands import Band, unique
 from .resolution import resolution
 from .source import Grid, Source, open_source
 
-# Images whose pixels' sizes differ by more than this factor are other pictures of the land.
-OTHER_SIZE = 1.6
 _SAMPLE_VALUES = 20_000_000
 _ENOUGH = 1000  # valid pixels that make a sample
 

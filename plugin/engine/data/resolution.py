@@ -9,6 +9,14 @@ from rasterio.crs import CRS
 
 from .source import RASTER_FAULTS, Grid, apply
 
+# Images whose pixels' sizes differ by more than this factor are other pictures of the land.
+OTHER = 1.6
+
+
+def sizes_differ(first: float, second: float) -> bool:
+    """Whether the pixels' sizes of two images are far apart; 0 is an unknown one."""
+    return min(first, second) > 0 and max(first, second) / min(first, second) > OTHER
+
 
 def resolution(grid: Grid) -> float:
     """Ground metres a pixel at the grid's centre."""

@@ -1,13 +1,15 @@
 """In which units an image's values are, told from the values themselves.
 
-Training standardises by each image's statistics, so a wrong guess here spoils nothing: the text
-is for people, and ``differs`` warns when an adapter meets an image of another scale.
+Where an image is standardised by its own statistics, a wrong guess here spoils nothing: the text
+is for people, and ``differs`` warns when an adapter meets an image of another scale. By the figures
+of a model's card or an adapter, guesses are weighed against them (normalise.py).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -36,6 +38,11 @@ class Scale:
     factor: float | None = None
     offset: float = 0.0
     guessed: bool = False
+
+    def to_dict(self) -> dict[str, Any]:
+        """What a map of another image has to know of it."""
+        return {"kind": self.kind, "factor": self.factor, "offset": self.offset,
+                "guessed": self.guessed}  # fmt: skip
 
 
 def _scale(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,16 @@ from .samples import Chip, Samples
 
 LEAST_DRAWS, DRAWS_A_CLASS = 200, 20
 _NOWHERE = np.zeros((0, 3), np.int64)
+
+
+@dataclass(frozen=True)
+class _Unit:
+    """What a unit has of a class (from 1): pixels [n, 3] to aim at, and how often that is done."""
+
+    number: int
+    index: int
+    weight: float
+    places: NDArray[np.int64]
 
 
 class Aim:
@@ -34,20 +45,20 @@ class Aim:
         self.size = size
         self.near = near
         wanted = set(self.units.tolist())
-        self.by_class: dict[int, list[tuple[float, NDArray[np.int64]]]] = {}
+        self.by_class: dict[int, list[_Unit]] = {}
         for unit, classes in samples.points.items():
             if unit not in wanted:
                 continue
             for index, places in classes.items():
                 weight = float(np.sqrt(samples.pixels[unit][index]))
-                self.by_class.setdefault(index, []).append((weight, places))
+                self.by_class.setdefault(index, []).append(_Unit(unit, index, weight, places))
 
     def draw(self, rng: np.random.Generator) -> Chip:
         """One chip, turned and mirrored at random."""
         classes = sorted(self.by_class)
         units = self.by_class[classes[int(rng.integers(len(classes)))]]
-        weights = np.array([weight for weight, _ in units])
-        places = units[int(rng.choice(len(units), p=weights / weights.sum()))][1]
+        weights = np.array([unit.weight for unit in units])
+        places = units[int(rng.choice(len(units), p=weights / weights.sum()))].places
         image, row, column = (int(v) for v in places[int(rng.integers(len(places)))])
         down, right = (int(v) for v in rng.integers(self.size // 8, self.size * 7 // 8, 2))
         place = self._inside(image, row - down, column - right)
@@ -67,26 +78,24 @@ class Aim:
 
     def table(self, limit: int = 200_000) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """Values [N, C] and classes [N] (from 0) of the labelled pixels, at most ``limit``."""
-        places, classes = self.places(limit)
+        places, classes, _ = self.places(limit)
         return self.samples.values(places), classes
 
-    def places(self, limit: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Image, row and column [N, 3] and classes [N] (from 0) of at most ``limit`` pixels."""
-        places = np.concatenate(
-            [where for units in self.by_class.values() for _, where in units] or [_NOWHERE]
-        )
-        classes = np.concatenate(
-            [
-                np.full(len(where), index - 1)
-                for index, units in self.by_class.items()
-                for _, where in units
-            ]
-            or [_NOWHERE[:, 0]]
-        )
+    def places(self, limit: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int32]]:
+        """Image, row and column [N, 3], classes [N] (from 0) and units [N] of labelled pixels.
+
+        At most ``limit`` of them.
+        """
+        units = [unit for entries in self.by_class.values() for unit in entries]
+        where = [unit.places for unit in units]
+        counts = [len(places) for places in where]
+        places = np.concatenate([*where, _NOWHERE])
+        classes = np.repeat([unit.index - 1 for unit in units], counts).astype(np.int64)
+        numbers = np.repeat([unit.number for unit in units], counts).astype(np.int32)
         if len(places) > limit:
             kept = np.sort(np.random.default_rng(0).choice(len(places), limit, replace=False))
-            places, classes = places[kept], classes[kept]
-        return places, classes
+            places, classes, numbers = places[kept], classes[kept], numbers[kept]
+        return places, classes, numbers
 
     def sampled(self, seed: int) -> dict[int, int]:
         """Labelled pixels of each class in some drawn chips: what training would see.

@@ -63,7 +63,7 @@ class Growth(Scorer):
         decoder = self.segmenter.decoder
         if not isinstance(decoder, ForestDecoder):
             raise TypeError("only a forest grows")
-        places, classes = aim.places(MOST)
+        places, classes, _ = aim.places(MOST)
         values = features_at(aim.samples, places, decoder.sides)
         forest = RandomForestClassifier(
             decoder.trees,

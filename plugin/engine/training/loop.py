@@ -28,7 +28,7 @@ from .samples import Chip
 from .schedule import schedule
 from .scoring import IGNORE, Progress, Scorer, Settings, tensors
 from .study import fit, study
-from .teacher import soft_labels
+from .teacher import Labelled, soft_labels
 
 SMOOTHING = 0.1
 # Held-out scores that differ by less say nothing.
@@ -97,13 +97,11 @@ class Loop(Scorer):
         """Let the local branch learn what the usual classifiers make of the landscape."""
         if self.branches is None:
             return
-        places, classes = aim.places(MOST)
-        values = features_at(aim.samples, places, SIDES)
-        around = values[:0] if self.landscape is None else self.landscape
-        seed, bands, polygons = self.settings.seed, aim.samples.bands, aim.polygons()
-        pixels, chances = soft_labels(
-            values, classes, around, bands, SIDES, self.classes, polygons, seed, step
-        )
+        places, classes, units = aim.places(MOST)
+        labelled = Labelled(features_at(aim.samples, places, SIDES), classes, units)
+        around = labelled.values[:0] if self.landscape is None else self.landscape
+        seed, bands = self.settings.seed, aim.samples.bands
+        pixels, chances = soft_labels(labelled, around, bands, SIDES, self.classes, seed, step)
         table = torch.from_numpy(pixels), torch.from_numpy(chances)
         study(self.branches.distilled, *table, seed, self.settings.jitter, step)
 

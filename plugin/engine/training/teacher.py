@@ -3,84 +3,135 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.ensemble import RandomForestClassifier
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 from ..model.decoders.neighbourhood import feature_count
+from .discriminant import Discriminant, ranks_among
 
 TREES = 40
 # Labelled pixels that a classifier learns from: more cost time and change little.
 MOST = 8_000
 # Labelled pixels whose soft labels are learnt from at the least, if there are as many.
 LABELLED = 2_000
-# From so many polygons a class on, a linear classifier counts the less the more there are: where
-# the land looks like no polygon, its guesses are wild (docs/method.md).
-MANY = 3
+# The discriminants together count this much beside the forests' 5, and the less the more polygons
+# there are beyond so many a class: where the land looks like no polygon, their guesses are wilder.
+LINEAR, MANY = 4.0, 5
 # Pixels of a class below which its spread can't be told.
 FEWEST = 5
+# Pixels that a small polygon gives, some of them several times, where all give as many.
+LEAST = 10
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Labelled pixels: features [n, F], classes [n] (from 0), and whose polygons they are [n]."""
+
+    values: NDArray[np.float32]
+    classes: NDArray[np.int64]
+    units: NDArray[np.int32]
+
+    def some(self, most: int, rng: np.random.Generator) -> Labelled:
+        """At most so many of them, in any order."""
+        return self.pick(rng.permutation(len(self.values))[:most])
+
+    def pick(self, places: NDArray[np.int64]) -> Labelled:
+        """Those at the places."""
+        return Labelled(self.values[places], self.classes[places], self.units[places])
+
+    def alike(self, rng: np.random.Generator) -> Labelled:
+        """As many of each polygon, at random: how large it was drawn says nothing of its class."""
+        _, whose, counts = np.unique(self.units, return_inverse=True, return_counts=True)
+        each = int(min(max(np.median(counts), LEAST), max(MOST // len(counts), 1)))
+        places = [rng.choice(np.flatnonzero(whose == unit), each) for unit in range(len(counts))]
+        return self.pick(np.concatenate(places))
+
+    def polygons(self) -> float:
+        """The mean number of polygons a class."""
+        pairs = np.unique(np.stack([self.units, self.classes]), axis=1)
+        return pairs.shape[1] / max(len(np.unique(self.classes)), 1)
 
 
 def soft_labels(
-    values: NDArray[np.float32],
-    classes: NDArray[np.int64],
+    labelled: Labelled,
     landscape: NDArray[np.float32],
     bands: int,
     sides: Sequence[int],
     count: int,
-    polygons: float,
     seed: int,
     step: Callable[[], None] = lambda: None,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Pixels [N, F], labelled ones and others, with their class probabilities [N, count].
 
-    ``values`` [n, F] and ``classes`` [n] (from 0) are the features of labelled pixels, of so many
-    ``bands`` and with squares of ``sides`` pixels; ``landscape`` [m, F] are those of pixels from
-    all over the images; ``polygons`` is the mean number of polygons a class. ``step`` is called
-    between the classifiers.
+    The features are of so many ``bands`` and with squares of ``sides`` pixels; ``landscape`` [m, F]
+    are those of pixels from all over the images. ``step`` is called between the classifiers.
 
     The opinion is the mean of random forests, each on a wider neighbourhood, and of linear
-    discriminants (with the shrinkage of Ledoit and Wolf 2004), for which a handful of polygons is
-    enough. Such classifiers keep to what they have seen: where the land looks like no polygon,
+    discriminants on the values and on their ranks in the landscape, for which a handful of polygons
+    is enough. Such classifiers keep to what they have seen: where the land looks like no polygon,
     theirs is a sounder guess than a network's. A network that learns it (distillation: Hinton et
     al. 2015, arXiv 1503.02531) is as sound, smoother, and needs no trees to be kept.
     """
     rng = np.random.default_rng(seed)
-    picked = rng.permutation(len(values))[:MOST]
-    values, classes = values[picked], classes[picked]
+    labelled = labelled.some(MOST, rng)
     # However little of the land was found, the labelled pixels teach.
-    pixels = np.concatenate([landscape, values[: max(len(landscape), LABELLED)]])
+    pixels = np.concatenate([landscape, labelled.values[: max(len(landscape), LABELLED)]])
     chances = np.zeros((len(pixels), count), np.float32)
     total = 0.0
-    for model, columns, weight in _classifiers(classes, bands, sides, polygons, seed):
+    squares = _squares(bands, sides)
+    for model, columns, weight, shown in (
+        *_forests(labelled, bands, squares, seed),
+        *_discriminants(labelled, pixels, squares, rng),
+    ):
         step()
-        model.fit(values[:, columns], classes)
+        model.fit(shown.values[:, columns], shown.classes)
         chances[:, model.classes_] += weight * model.predict_proba(pixels[:, columns])
         total += weight
     return pixels, chances / np.float32(total)
 
 
-def _classifiers(
-    classes: NDArray[np.int64], bands: int, sides: Sequence[int], polygons: float, seed: int
-) -> Iterator[tuple[Any, NDArray[np.int64], float]]:
-    """Each classifier, the features that it sees, and its weight."""
+# A classifier, the features that it sees, its weight, and what it learns from.
+_Opinion = tuple[Any, NDArray[np.int64], float, Labelled]
+
+
+def _squares(bands: int, sides: Sequence[int]) -> list[NDArray[np.int64]]:
+    """The features of the smaller squares, each with the bands, and all features."""
     every = np.arange(feature_count(bands, sides))
-    squares = [
-        np.concatenate([every[:bands], every[bands * (1 + 2 * i) : bands * (3 + 2 * i)]])
-        for i in range(len(sides))
+    return [
+        *(
+            np.concatenate([every[:bands], every[bands * (1 + 2 * i) : bands * (3 + 2 * i)]])
+            for i in range(len(sides) - 1)
+        ),
+        every,
     ]
+
+
+def _forests(
+    labelled: Labelled, bands: int, squares: list[NDArray[np.int64]], seed: int
+) -> Iterator[_Opinion]:
     threads = torch.get_num_threads()
     # The one on bands alone guesses best where the land looks like no polygon.
-    for columns, weight in ((every[:bands], 2.0), *((part, 1.0) for part in (*squares[:2], every))):
-        yield RandomForestClassifier(TREES, random_state=seed, n_jobs=threads), columns, weight
-    found = np.unique(classes, return_counts=True)[1]
-    if len(found) > 1 and found.min() >= FEWEST:
-        for columns in (squares[0], every):
-            model = LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto")
-            yield make_pipeline(StandardScaler(), model), columns, min(1.0, MANY / polygons) ** 2
+    for columns, weight in ((squares[-1][:bands], 2.0), *((part, 1.0) for part in squares)):
+        forest = RandomForestClassifier(TREES, random_state=seed, n_jobs=threads)
+        yield forest, columns, weight, labelled
+
+
+def _discriminants(
+    labelled: Labelled,
+    pixels: NDArray[np.float32],
+    squares: list[NDArray[np.int64]],
+    rng: np.random.Generator,
+) -> Iterator[_Opinion]:
+    found = np.unique(labelled.classes, return_counts=True)[1]
+    if len(found) < 2 or found.min() < FEWEST:
+        return
+    alike = labelled.alike(rng)
+    weight = LINEAR * min(1.0, MANY / labelled.polygons()) / (2 * len(squares))
+    for columns in squares:
+        yield Discriminant(), columns, weight, alike
+        yield Discriminant(ranks_among(pixels[:, columns])), columns, weight, alike

@@ -8,10 +8,11 @@ import torch
 from tilth_engine.errors import Cancelled
 from tilth_engine.model.decoders.local import SIDES, LocalBranch
 from tilth_engine.model.decoders.neighbourhood import feature_count, features
+from tilth_engine.training.discriminant import Discriminant, ranks_among
 from tilth_engine.training.neighbourhood import features_at
 from tilth_engine.training.samples import Samples
 from tilth_engine.training.study import feature_jitter, study
-from tilth_engine.training.teacher import soft_labels
+from tilth_engine.training.teacher import Labelled, soft_labels
 
 BANDS = 2
 COUNT = feature_count(BANDS, SIDES)
@@ -26,9 +27,11 @@ def pixels(count: int, seed: int = 0) -> np.ndarray:
     return values
 
 
-def opinion(values, classes, polygons=3.0, count=3, around=None, step=lambda: None):
+def opinion(values, classes, polygons=3, count=3, around=None, step=lambda: None):
+    """With so many polygons a class, each a part of its pixels."""
     around = pixels(500, seed=9) if around is None else around
-    return soft_labels(values, classes, around, BANDS, SIDES, count, polygons, 0, step)
+    units = (classes * polygons + np.arange(len(classes)) % polygons).astype(np.int32)
+    return soft_labels(Labelled(values, classes, units), around, BANDS, SIDES, count, 0, step)
 
 
 def test_the_opinion_is_of_the_landscape_first_and_adds_up_to_one():
@@ -52,15 +55,43 @@ def test_where_no_land_was_found_the_labelled_pixels_teach(found):
 
 
 def test_a_linear_classifier_counts_the_less_the_more_polygons_there_are():
-    values = pixels(60)
+    values = pixels(80)
     around = pixels(2000, seed=1)
     middle = values.mean()
     classes = (values.mean(1) > middle).astype(int)
     truth = around.mean(1) > middle
-    few, many = (opinion(values, classes, n, 2, around)[1][:2000] for n in (1.0, 100.0))
+    few, many = (opinion(values, classes, n, 2, around)[1][:2000] for n in (1, 40))
 
     right = [(chances.argmax(1) == truth).mean() for chances in (few, many)]
     assert right[0] > right[1] + 0.02, "the truth is linear"
+
+
+def test_polygons_give_as_many_pixels_however_large_they_are():
+    units = np.repeat([1, 2, 3], [1000, 20, 4]).astype(np.int32)
+    values = units[:, None].astype(np.float32)
+    alike = Labelled(values, units.astype(int) % 2, units).alike(np.random.default_rng(0))
+    assert np.unique(alike.units, return_counts=True)[1].tolist() == [20, 20, 20]
+    assert (alike.values[:, 0] == alike.units).all() and (alike.classes == alike.units % 2).all()
+
+
+def test_a_discriminant_is_no_surer_beyond_what_was_labelled():
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=(200, 2)).astype(np.float32)
+    model = Discriminant()
+    model.fit(values, (values[:, 0] > 0).astype(int))
+    edge, far = model.predict_proba(np.array([values.max(0), [1e6, 1e6]], np.float32))
+    np.testing.assert_allclose(far, edge)
+
+
+def test_ranks_tell_classes_apart_where_a_few_values_are_far_from_all_others():
+    rng = np.random.default_rng(0)
+    land = np.exp(3 * rng.normal(size=(4000, 2))).astype(np.float32)
+    classes = (np.log(land[:, 0]) + 0.5 * rng.normal(size=4000) > 0).astype(int)
+    right = []
+    for model in (Discriminant(), Discriminant(ranks_among(land))):
+        model.fit(land[:200], classes[:200])
+        right.append((model.predict_proba(land[200:]).argmax(1) == classes[200:]).mean())
+    assert right[1] > 0.9 and right[1] > right[0] + 0.1
 
 
 def test_a_class_of_a_pixel_or_two_is_taken():

@@ -28,9 +28,10 @@ def temperature_of(batches: Iterable[tuple[Tensor, Tensor]]) -> float:
     return float(CANDIDATES[int(_losses(logits, target).argmin())])
 
 
-def calibrated_loss(logits: Tensor, target: Tensor) -> float:
-    """The mean loss of logits [n, K] for classes [n] with the temperature that suits them best."""
-    return float(_losses(logits, target).min())
+def calibrated_losses(logits: Tensor, target: Tensor) -> Tensor:
+    """The losses [n] of logits [n, K] for classes [n] with the temperature that suits all best."""
+    best = CANDIDATES[int(_losses(logits, target).argmin())]
+    return F.cross_entropy(logits / best, target, label_smoothing=DOUBT, reduction="none")
 
 
 def _losses(logits: Tensor, target: Tensor) -> Tensor:

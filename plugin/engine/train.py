@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from . import adapter_file, devices, footprint
 from .adapter_file import Adapter
-from .calibration import calibrated_loss
+from .calibration import calibrated_losses
 from .data.bands import Band, match
 from .data.files import check_output
 from .errors import Cancelled, TilthError
@@ -48,8 +48,8 @@ Learner = Loop | Growth
 EPOCH_CHIPS = 32
 MARGIN = 8
 FOLLOWS = (
-    "On the held-out polygons the network does no better than what it learnt from random forests: "
-    "the map follows these alone. More polygons, or more minutes, let the network count."
+    "On the held-out polygons the network is not surely better than what it learnt from random "
+    "forests: the map follows these alone. More polygons, or more minutes, let the network count."
 )
 LEARNT = (
     "The adapter that this training goes on from may have learnt the held-out polygons: the score "
@@ -105,7 +105,7 @@ def train(job: TrainJob, reporter: Reporter) -> dict[str, Any]:
             )
         held_out = parts.near or parts.region
         reporter.progress(0.97, "Scoring the held-out polygons" if held_out else "Writing")
-        if isinstance(loop, Loop) and loop.weigh(calibrated_loss) == 0:
+        if isinstance(loop, Loop) and loop.weigh(calibrated_losses) == 0:
             reporter.info(FOLLOWS)
         adapter = _as_stored(job, ready, loop, method)
         classes = [entry.to_json() for entry in ready.labels.classes]

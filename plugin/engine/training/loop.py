@@ -41,8 +41,8 @@ LAST_STEPS = 400
 MOST = 20_000
 # How much a network may count beside the usual classifiers: what is tried on held-out polygons
 # and, where there are none, the polygons a class from which on it counts in full.
-# The least is taken that does about as well as the best: a handful of held-out polygons is
-# soon all right, and the usual classifiers guess better far from them.
+# The least is taken that can't be told from the best: a handful of held-out polygons is soon all
+# right, or wrong by chance, and the usual classifiers guess better far from them.
 TRUSTS = (0.0, 0.25, 0.5, 0.75, 1.0)
 CLOSE = 0.01
 FULL_TRUST = 20
@@ -105,11 +105,11 @@ class Loop(Scorer):
         table = torch.from_numpy(pixels), torch.from_numpy(chances)
         study(self.branches.distilled, *table, seed, self.settings.jitter, step)
 
-    def weigh(self, loss: Callable[[Tensor, Tensor], float]) -> float:
+    def weigh(self, losses: Callable[[Tensor, Tensor], Tensor]) -> float:
         """Let what learns by gradients count as much as serves the held-out pixels; how much.
 
-        ``loss`` judges logits [n, K] and classes [n]. Where nothing is held out, the number of
-        polygons decides.
+        ``losses`` judges logits [n, K] and classes [n], each pixel by itself [n]. Where nothing is
+        held out, the number of polygons decides.
         """
         if self.branches is None:
             return 1.0
@@ -117,12 +117,30 @@ class Loop(Scorer):
         if self.held_out:
             # The sum is linear in the trust: two passes give it for all.
             (none, classes), (full, _) = (self._held_out_with(share) for share in (0.0, 1.0))
-            losses = {share: loss(torch.lerp(none, full, share), classes) for share in TRUSTS}
-            best = min(losses.values())
-            trust = next(share for share in TRUSTS if losses[share] <= best + CLOSE)
+            found = {share: losses(torch.lerp(none, full, share), classes) for share in TRUSTS}
+            best = min(found.values(), key=lambda values: float(values.mean()))
+            trust = next(
+                share for share in TRUSTS if not self._worse((found[share] - best).numpy())
+            )
         # In half precision, as the file holds it, so that the score is that of the file.
         self.branches.trust.fill_(float(torch.tensor(trust).half()))
         return trust
+
+    def _worse(self, excess: NDArray[np.float32]) -> bool:
+        """Whether held-out pixels' losses that are so much higher [n] are so by more than chance.
+
+        By one standard error over the chips, since a polygon's pixels err together (the rule of
+        Breiman et al. 1984, "Classification and Regression Trees", section 3.4.3).
+        """
+        counts = np.array([np.count_nonzero(chip.classes) for chip in self.held_out])
+        chips = np.repeat(np.arange(len(counts)), counts)
+        mean = float(excess.mean())
+        off = np.bincount(chips, excess - mean, minlength=len(counts))
+        many = len(counts)
+        if many < 2:
+            return False
+        error = np.sqrt((off**2).sum() * many / (many - 1)) / len(excess)
+        return mean > max(CLOSE, error)
 
     def _held_out_with(self, trust: float) -> tuple[Tensor, Tensor]:
         self.branches.trust.fill_(trust)  # type: ignore[union-attr]

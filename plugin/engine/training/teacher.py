@@ -19,9 +19,10 @@ TREES = 40
 MOST = 8_000
 # Labelled pixels whose soft labels are learnt from at the least, if there are as many.
 LABELLED = 2_000
-# The discriminants together count this much beside the forests' 5, and the less the more polygons
-# there are beyond so many a class: where the land looks like no polygon, their guesses are wilder.
-LINEAR, MANY = 4.0, 5
+# The discriminants together count this much beside the forests' 5, and less by the square of the
+# number of polygons beyond so many a class: where the land looks like no polygon, their guesses
+# are wilder (docs/method.md).
+LINEAR, MANY = 4.0, 3
 # Pixels of a class below which its spread can't be told.
 FEWEST = 5
 # Pixels that a small polygon gives, some of them several times, where all give as many.
@@ -131,7 +132,7 @@ def _discriminants(
     if len(found) < 2 or found.min() < FEWEST:
         return
     alike = labelled.alike(rng)
-    weight = LINEAR * min(1.0, MANY / labelled.polygons()) / (2 * len(squares))
+    weight = LINEAR * min(1.0, MANY / labelled.polygons()) ** 2 / (2 * len(squares))
     for columns in squares:
         yield Discriminant(), columns, weight, alike
         yield Discriminant(ranks_among(pixels[:, columns])), columns, weight, alike

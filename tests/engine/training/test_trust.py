@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
 import torch
-from tilth_engine.calibration import calibrated_loss
+from tilth_engine.calibration import calibrated_losses
 from torch import nn
 
 from .test_memory import loop, segmenter
@@ -23,34 +25,44 @@ class Sees(nn.Module):
         return torch.cat([seen, -seen], 1)
 
 
-@pytest.mark.parametrize("classic, network, expected", [(0, 1, 0.0), (1, 0, 1.0)])
-def test_the_held_out_pixels_tell_what_to_trust(classic, network, expected):
+def trusted(classic, network, noise=2.0, chips=6):
+    """What is trusted where the branches look at a band each: the first tells the classes, with
+    noise (of each chip), the second tells nothing."""
     at = loop(segmenter(decoder="slim"))
     decoder = at.segmenter.decoder
     decoder.distilled, decoder.spectral = Sees(classic), Sees(network)
     decoder.surroundings = lambda image, maps: Sees(network)(image)
-    # The first band tells the classes, with much noise; the second tells nothing.
     rng = np.random.default_rng(0)
-    for chip in at.held_out:
+    noises = np.resize(noise, chips)
+    at.held_out = [copy.deepcopy(at.held_out[0]) for _ in range(chips)]
+    for chip, level in zip(at.held_out, noises, strict=True):
         sides = np.where(chip.classes == 1, 1.0, -1.0)
         chip.image[:2] = rng.normal(0, 2, (2, *sides.shape))
-        chip.image[0] += sides
+        chip.image[0] = sides + rng.normal(0, level, sides.shape)
+    at.weigh(calibrated_losses)
+    return float(decoder.trust)
 
-    at.weigh(calibrated_loss)
 
-    assert float(decoder.trust) == expected
+@pytest.mark.parametrize("classic, network, expected", [(0, 1, 0.0), (1, 0, 1.0)])
+def test_the_held_out_pixels_tell_what_to_trust(classic, network, expected):
+    assert trusted(classic, network) == expected
+
+
+def test_what_one_chip_alone_tells_is_not_trusted():
+    assert trusted(1, 0, chips=1) == 0.0
+    assert trusted(1, 0, noise=[0.1, 30, 30, 30, 30, 30]) == 0.0
 
 
 def test_with_nothing_held_out_the_polygons_are_counted():
     at = loop(segmenter(decoder="slim"), held_out=False)
-    at.weigh(calibrated_loss)
+    at.weigh(calibrated_losses)
     assert float(at.segmenter.decoder.trust) == pytest.approx(1 / 20, abs=1e-4)
 
 
 def test_the_paper_s_decoders_are_left_alone():
     at = loop(segmenter(decoder="linear"))
     before = {name: value.clone() for name, value in at.segmenter.state_dict().items()}
-    at.weigh(calibrated_loss)
+    at.weigh(calibrated_losses)
     after = at.segmenter.state_dict()
     assert all(torch.equal(value, after[name]) for name, value in before.items())
 

@@ -55,7 +55,7 @@ def do(run: Run, subject: Subject, split: Split) -> dict[str, Any]:
     classes = scored_classes(subject, split)
     with tempfile.TemporaryDirectory() as folder:
         here = Path(folder)
-        part = _round(subject, split, run.size, classes)
+        part = round_of(subject, split, run.size, classes)
         labels = part.train.write(here / "train.gpkg")
         reference = reference_of(Scene(subject.name, subject.image, [], classes), part, here)
         if run.setup in NAMES:
@@ -77,7 +77,7 @@ def do(run: Run, subject: Subject, split: Split) -> dict[str, Any]:
     }
 
 
-def _round(subject: Subject, split: Split, size: int, classes: list[str]) -> Round:
+def round_of(subject: Subject, split: Split, size: int, classes: list[str]) -> Round:
     """The polygons on either side; only scored classes are asked for."""
     polygons = subject.polygons
     chosen = np.zeros(len(polygons.names), bool)

@@ -58,6 +58,24 @@ class Labelled:
         return pairs.shape[1] / max(len(np.unique(self.classes)), 1)
 
 
+@dataclass(frozen=True)
+class Opinion:
+    """A classifier that has learnt nothing yet: its features, its weight, what it learns from."""
+
+    name: str
+    model: Any
+    columns: NDArray[np.int64]
+    weight: float
+    labelled: Labelled
+
+    def chances(self, pixels: NDArray[np.float32], count: int) -> NDArray[np.float32]:
+        """Learn, and tell the class probabilities [N, count] of pixels [N, F]."""
+        self.model.fit(self.labelled.values[:, self.columns], self.labelled.classes)
+        result = np.zeros((len(pixels), count), np.float32)
+        result[:, self.model.classes_] = self.model.predict_proba(pixels[:, self.columns])
+        return result
+
+
 def soft_labels(
     labelled: Labelled,
     landscape: NDArray[np.float32],
@@ -78,61 +96,58 @@ def soft_labels(
     theirs is a sounder guess than a network's. A network that learns it (distillation: Hinton et
     al. 2015, arXiv 1503.02531) is as sound, smoother, and needs no trees to be kept.
     """
-    rng = np.random.default_rng(seed)
-    labelled = labelled.some(MOST, rng)
+    labelled = labelled.some(MOST, np.random.default_rng(seed))
     # However little of the land was found, the labelled pixels teach.
     pixels = np.concatenate([landscape, labelled.values[: max(len(landscape), LABELLED)]])
     chances = np.zeros((len(pixels), count), np.float32)
     total = 0.0
-    squares = _squares(bands, sides)
-    for model, columns, weight, shown in (
-        *_forests(labelled, bands, squares, seed),
-        *_discriminants(labelled, pixels, squares, rng),
-    ):
+    for opinion in opinions(labelled, pixels, bands, sides, seed):
         step()
-        model.fit(shown.values[:, columns], shown.classes)
-        chances[:, model.classes_] += weight * model.predict_proba(pixels[:, columns])
-        total += weight
+        chances += np.float32(opinion.weight) * opinion.chances(pixels, count)
+        total += opinion.weight
     return pixels, chances / np.float32(total)
 
 
-# A classifier, the features that it sees, its weight, and what it learns from.
-_Opinion = tuple[Any, NDArray[np.int64], float, Labelled]
-
-
-def _squares(bands: int, sides: Sequence[int]) -> list[NDArray[np.int64]]:
-    """The features of the smaller squares, each with the bands, and all features."""
+def opinions(
+    labelled: Labelled,
+    pixels: NDArray[np.float32],
+    bands: int,
+    sides: Sequence[int],
+    seed: int,
+) -> Iterator[Opinion]:
+    """The usual classifiers; ``pixels`` [N, F] are those whose ranks count."""
     every = np.arange(feature_count(bands, sides))
-    return [
-        *(
-            np.concatenate([every[:bands], every[bands * (1 + 2 * i) : bands * (3 + 2 * i)]])
-            for i in range(len(sides) - 1)
-        ),
-        every,
-    ]
+    around = {
+        f"{side}": np.concatenate([every[:bands], every[bands * (1 + 2 * i) : bands * (3 + 2 * i)]])
+        for i, side in enumerate(sides[:-1])
+    }
+    squares = {**around, ", ".join(str(side) for side in sides): every}
+    yield from _forests(labelled, {"1": every[:bands], **squares}, seed)
+    found = np.unique(labelled.classes, return_counts=True)[1]
+    if len(found) > 1 and found.min() >= FEWEST:
+        yield from _discriminants(labelled, pixels, squares, seed)
 
 
 def _forests(
-    labelled: Labelled, bands: int, squares: list[NDArray[np.int64]], seed: int
-) -> Iterator[_Opinion]:
+    labelled: Labelled, squares: dict[str, NDArray[np.int64]], seed: int
+) -> Iterator[Opinion]:
     threads = torch.get_num_threads()
-    # The one on bands alone guesses best where the land looks like no polygon.
-    for columns, weight in ((squares[-1][:bands], 2.0), *((part, 1.0) for part in squares)):
+    for name, columns in squares.items():
         forest = RandomForestClassifier(TREES, random_state=seed, n_jobs=threads)
-        yield forest, columns, weight, labelled
+        # The one on bands alone guesses best where the land looks like no polygon.
+        weight = 2.0 if name == "1" else 1.0
+        yield Opinion(f"forest {name}", forest, columns, weight, labelled)
 
 
 def _discriminants(
     labelled: Labelled,
     pixels: NDArray[np.float32],
-    squares: list[NDArray[np.int64]],
-    rng: np.random.Generator,
-) -> Iterator[_Opinion]:
-    found = np.unique(labelled.classes, return_counts=True)[1]
-    if len(found) < 2 or found.min() < FEWEST:
-        return
-    alike = labelled.alike(rng)
+    squares: dict[str, NDArray[np.int64]],
+    seed: int,
+) -> Iterator[Opinion]:
+    alike = labelled.alike(np.random.default_rng(seed))
     weight = LINEAR * min(1.0, MANY / labelled.polygons()) ** 2 / (2 * len(squares))
-    for columns in squares:
-        yield Discriminant(), columns, weight, alike
-        yield Discriminant(ranks_among(pixels[:, columns])), columns, weight, alike
+    for name, columns in squares.items():
+        yield Opinion(f"discriminant {name}", Discriminant(), columns, weight, alike)
+        ranks = Discriminant(ranks_among(pixels[:, columns]))
+        yield Opinion(f"discriminant of ranks {name}", ranks, columns, weight, alike)

@@ -100,6 +100,7 @@ def compare(options: argparse.Namespace, model: str) -> None:
         "step_seconds": {name: min(values) for name, values in seconds.items()},
         "step_ratio": min(seconds["tilth"]) / min(seconds["terratorch"]),
         "peak_mb": {name: last[name]["peak_mb"] for name in seconds},
+        "tensors_mb": {name: last[name]["tensors_mb"] for name in seconds},
         "saved_mb": {name: last[name]["saved_mb"] for name in seconds},
         "best_rate": {name: run["rate"] for name, run in best.items()},
         "target_loss": target,
@@ -154,11 +155,14 @@ def side(options: argparse.Namespace) -> dict[str, Any]:
             step(image.to(device), target.to(device), 1e-3, 0.5)
             wait(device)
             times.append(time.monotonic() - started)
+    image, target = draw(rng, options.batch)
+    in_step = tensors_mb(lambda: step(image.to(device), target.to(device), 1e-3, 0.5), device)
     saved_mb = saved() / 1e6
     return {
         **result,
         "step_seconds": statistics.median(times[2:]),
         "peak_mb": peak.mb,
+        "tensors_mb": in_step,
         "saved_mb": saved_mb,
     }
 
@@ -376,6 +380,27 @@ class Peak:
     def _watch(self) -> None:
         while not self._over.wait(0.01):
             self._most = max(self._most, resident())
+
+
+def tensors_mb(step: Callable[[], None], device: torch.device) -> float:
+    """The most memory that PyTorch's tensors take at one time in a step, beyond what is kept.
+
+    What the process holds besides (libraries, heaps that are not given back) differs between runs.
+    """
+    if device.type == "cuda":
+        kept = torch.cuda.memory_allocated()
+        torch.cuda.reset_peak_memory_stats()
+        step()
+        wait(device)
+        return (torch.cuda.max_memory_allocated() - kept) / 1e6
+    with torch.profiler.profile(profile_memory=True) as profile:
+        step()
+    with tempfile.TemporaryDirectory() as folder:
+        trace = Path(folder) / "trace.json"
+        profile.export_chrome_trace(str(trace))
+        events = json.loads(trace.read_text(encoding="utf-8"))["traceEvents"]
+    held = [event["args"]["Total Allocated"] for event in events if event["name"] == "[memory]"]
+    return (max(held) - held[0]) / 1e6
 
 
 def resident() -> int:

@@ -108,6 +108,7 @@ class CompareDialog(QDialog):
         """Whether the engine has not told yet what it has. Says so."""
         words = self._session.starting()
         if words:
+            words = f"{words} {self.tr('Try again in a moment.')}"
             self.notice.show_text(words, Qgis.MessageLevel.Warning)
         return bool(words)
 

@@ -122,7 +122,7 @@ class Session(QObject):
         if self.description:
             return ""
         self.describe()
-        return self.tr("The engine is still starting: try again in a moment.")
+        return self.tr("The engine is still starting.")
 
     def shut_down(self) -> None:
         """Stop every task and every worker."""

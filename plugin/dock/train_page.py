@@ -45,6 +45,7 @@ class TrainPage(QWidget):
         self._images: List[str] = []
         self._trained_on: List[str] = []
         self._trained_stack = False
+        self._waiting = False  # for the engine to start, with a training wanted
         self.chart = LearningChart(self)
         self.chartHolder.addWidget(self.chart)
         self.notice = Notice(self)
@@ -76,6 +77,7 @@ class TrainPage(QWidget):
         """Start; or say what is missing."""
         self.planner.stop()
         self.notice.clear()
+        self._waiting = False
         if not self.session.engine_ready(self.notice) or not self._described_yet():
             return
         choice = self.labels_page.choice()
@@ -154,15 +156,19 @@ class TrainPage(QWidget):
         self.choices_changed()
 
     def _described_yet(self) -> bool:
-        """Whether the options are the engine's; where not, says so."""
+        """Whether the options are the engine's; where not, says so and waits."""
         words = self.session.starting()
         if words:
-            self._say(words, Qgis.MessageLevel.Info)
+            self._waiting = True
+            self._say(f"{words} {self.tr('The training begins then.')}", Qgis.MessageLevel.Info)
         return not words
 
     def _described(self) -> None:
         self.options.show_description()
         self.choices_changed()
+        waiting, self._waiting = self._waiting, False
+        if waiting and self.session.description:
+            self.train()
 
     def _plan_task(self) -> Any:
         choice = self.labels_page.choice()

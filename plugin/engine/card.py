@@ -13,7 +13,7 @@ from .jobs import MAX_SEED, MAX_ZOOM, MIN_ZOOM
 MAX_BANDS = 1000
 MAX_CLASSES = 254
 MAX_CHIP = 512
-_TEXT = 2000
+MAX_TEXT = 2000
 _WARNINGS = 100
 _DEPTH = 12
 _LARGE = 1e30
@@ -34,7 +34,9 @@ def check_card(card: Any, files: tuple[str, ...]) -> str:
 
 def brief(warnings: Sequence[str]) -> list[str]:
     """As many warnings as a card may hold, each cut where it is too long."""
-    texts = [text if len(text) <= _TEXT else f"{text[: _TEXT - 1]}…" for text in warnings if text]
+    texts = [
+        text if len(text) <= MAX_TEXT else f"{text[: MAX_TEXT - 1]}…" for text in warnings if text
+    ]
     return texts[:_WARNINGS]
 
 
@@ -132,7 +134,7 @@ def _matching(values: Any, bands: int) -> None:
         return
     texts = [values["summary"], *values["lines"]]
     texts += [row[key] for row in values["table"] for key in ("band", "model_band")]
-    if not all(isinstance(text, str) and len(text) <= _TEXT for text in texts):
+    if not all(isinstance(text, str) and len(text) <= MAX_TEXT for text in texts):
         raise ValueError("matching")
     if len(values["table"]) != bands or len(values["lines"]) > 2 * MAX_BANDS:
         raise ValueError("matching: not one row a band")
@@ -191,7 +193,7 @@ def _figure(value: Any, what: str) -> None:
 
 
 def _text(value: Any, what: str) -> None:
-    if not isinstance(value, str) or not 0 < len(value) <= _TEXT:
+    if not isinstance(value, str) or not 0 < len(value) <= MAX_TEXT:
         raise ValueError(what)
 
 
@@ -199,7 +201,7 @@ def _at_most_text(values: dict[str, Any], *keys: str) -> None:
     """Where these are there, they are texts, perhaps empty."""
     for key in keys:
         text = values.get(key, "")
-        if not isinstance(text, str) or len(text) > _TEXT:
+        if not isinstance(text, str) or len(text) > MAX_TEXT:
             raise ValueError(key)
 
 

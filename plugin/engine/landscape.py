@@ -14,12 +14,15 @@ from .data.unseen import Box
 from .model.decoders.local import SIDES
 from .model.decoders.neighbourhood import feature_count, features
 from .normalise import Normalisation
+from .training.samples import Chip
 
 # How many of them training looks at.
 PIXELS = 20_000
 # Squares along either side of a part of an image; more where few of their pixels are valid.
 ACROSS = (16, 64)
 ENOUGH = 2000
+# Chips from all over the images, and how many values they may have in all.
+VIEWS, FEWEST_VIEWS, VIEW_VALUES = 96, 8, 16_000_000
 # The pixels along a square's side, and those around it that their features need.
 SIDE, MARGIN = 12, max(SIDES) // 2
 
@@ -44,6 +47,34 @@ def landscape(
             picked = rng.permutation(len(values))[: PIXELS // len(images)]
             parts.append(values[np.sort(picked)])
     return np.concatenate(parts)
+
+
+def views(
+    images: Sequence[Image],
+    normalisations: Sequence[Normalisation],
+    size: int,
+    seed: int,
+    near: Sequence[Box | None] = (),
+) -> list[Chip]:
+    """Chips of ``size`` pixels from all over the images, at random places, without labels.
+
+    ``near`` is as for `landscape`. Places where most pixels are invalid are left out.
+    """
+    rng = np.random.default_rng(seed)
+    most = max(min(VIEWS, VIEW_VALUES // (size * size * images[0].count)), FEWEST_VIEWS)
+    chips = []
+    for index, (image, normalisation) in enumerate(zip(images, normalisations, strict=True)):
+        box = near[index] if near else (0, 0, image.width, image.height)
+        if box is None:
+            continue
+        left, top, right, bottom = box
+        for _ in range(most // len(images)):
+            column = int(rng.integers(left, max(right - size, left) + 1))
+            row = int(rng.integers(top, max(bottom - size, top) + 1))
+            values, valid = normalisation.read(image, Window(column, row, size, size))
+            if 2 * np.count_nonzero(valid) > valid.size:
+                chips.append(Chip(values, np.zeros(valid.shape, np.uint8)))
+    return chips
 
 
 def _values(image: Image, normalisation: Normalisation, box: Box) -> NDArray[np.float32]:

@@ -18,7 +18,7 @@ from .backbones.card import Card
 from .backbones.inputs import Inputs
 from .backbones.matching import Match, match_bands
 from .backbones.zoom import zoom_for
-from .card import MAX_CLASSES
+from .card import MAX_CLASSES, MAX_TEXT
 from .data.bands import Band
 from .data.imagery import Image
 from .data.label_model import Labels
@@ -90,11 +90,7 @@ def prepared(job: TrainJob, device: torch.device, reporter: Reporter) -> Iterato
         match = _match(job, card, images[0], bands)
         reporter.progress(0.01, "Reading the labels")
         labels = _labels(job, images)
-        if len(labels.classes) > MAX_CLASSES:
-            raise TilthError(
-                f"labels: {len(labels.classes)} classes are more than the {MAX_CLASSES} that "
-                "Tilth can tell apart; is it the field of the classes?"
-            )
+        _check_names(job, labels, bands)
         reporter.progress(0.02, "Looking at the images' values")
         settings = _settings(job, device, labels)
         inputs = _inputs(job, card, images, bands, match, settings.chip, notes)
@@ -124,6 +120,24 @@ def prepared(job: TrainJob, device: torch.device, reporter: Reporter) -> Iterato
             notes,
             list(dict.fromkeys(warnings)),
         )
+
+
+def _check_names(job: TrainJob, labels: Labels, bands: Sequence[Band]) -> None:
+    """Refuse, before the training, what no adapter file may hold. Raises TilthError."""
+    if len(labels.classes) > MAX_CLASSES:
+        raise TilthError(
+            f"labels: {len(labels.classes)} classes are more than the {MAX_CLASSES} that "
+            "Tilth can tell apart; is it the field of the classes?"
+        )
+    named = [("name", job.name)]
+    named += [("labels: a class's name", entry.name) for entry in labels.classes]
+    named += [("images: a band's name", band.name) for band in bands]
+    for what, text in named:
+        if len(text) > MAX_TEXT:
+            raise TilthError(
+                f"{what}: {text[:40]}… has {len(text)} letters, more than the {MAX_TEXT} that an "
+                "adapter file holds; shorten it"
+            )
 
 
 def _unlike(first: Image, other: Image, values: bool) -> list[str]:

@@ -24,7 +24,7 @@ from .events import Reporter
 from .jobs import TrainJob, to_json
 from .judging import judged
 from .label_samples import labelled_samples
-from .landscape import landscape
+from .landscape import landscape, views
 from .memory import told_clearly
 from .model.decoders.factory import DecoderSettings
 from .model.decoders.forest import ForestDecoder
@@ -158,8 +158,10 @@ def _learner(
     fixed = (_thinned(parts.near, settings.seed), len(ready.codes), device, settings)
     if isinstance(segmenter.decoder, ForestDecoder):
         return Growth(segmenter, aim, *fixed)
-    around = landscape(ready.images, ready.normalisations, settings.seed, near)
-    return Loop(segmenter, aim, *fixed, around, reporter.warn)
+    land = (ready.images, ready.normalisations)
+    around = landscape(*land, settings.seed, near)
+    elsewhere = views(*land, settings.chip, settings.seed, near)
+    return Loop(segmenter, aim, *fixed, around, elsewhere, reporter.warn)
 
 
 def _learn_all(ready: Prepared, loop: Learner, samples: Samples, reporter: Reporter) -> None:

@@ -283,3 +283,14 @@ def test_zoom_makes_a_token_of_four_pixels_as_far_as_the_model_knows_such_sizes(
         assert card.patch > 4
         assert zoom_for(card, 64) == 1, "its finest map is fine enough"
     assert zoom_for(catalogue.card_of("timm:test_vit"), 16) > 1
+
+
+def test_a_name_that_no_adapter_file_holds_is_refused_before_the_training(tmp_path):
+    long = "x" * 2001
+    with pytest.raises(TilthError, match=r"name: x+… has 2001 letters, more than the 2000"):
+        ready(tmp_path, name=long).__enter__()
+    labels = write_polygons(
+        tmp_path / "long.gpkg", [square(0, 0, 9), square(20, 20, 9)], ["a", long]
+    )
+    with pytest.raises(TilthError, match=r"labels: a class's name: x+… has 2001 letters"):
+        ready(tmp_path, labels=labels).__enter__()

@@ -199,7 +199,7 @@ def test_it_waits_for_an_engine_that_is_starting(dock: Any, told: List[Any]) -> 
     dock.session.description = {}
     told.clear()
     dialog.runButton.click()
-    assert dialog.notice.text() == "The engine is still starting: try again in a moment."
+    assert dialog.notice.text() == "The engine is still starting. Try again in a moment."
     assert not dialog.bar.busy and dialog.task is None
     assert not any(isinstance(task, CompareTask) for task in told)
 

@@ -138,17 +138,27 @@ def test_a_device_that_is_picked_is_kept_at_once(dock: Any, started: List[Any]) 
     assert combo.currentData() == "cuda:0"
 
 
-def test_no_training_before_the_engine_has_told_what_it_has(dock: Any, started: List[Any]) -> None:
+def test_a_training_waits_until_the_engine_has_told_what_it_has(
+    dock: Any, started: List[Any]
+) -> None:
     settings.keep("train/device", "cuda:0")
 
     dock.train.train()
 
     assert started == []
-    assert "still starting" in dock.train.notice.text()
+    assert dock.train.notice.text() == "The engine is still starting. The training begins then."
     assert settings.text("train/device") == "cuda:0"
     _tell(dock)
-    dock.train.train()
     assert [task.job.device for task in started] == ["cuda:0"]
+    assert dock.train.notice.text() == ""
+
+
+def test_a_training_does_not_wait_for_an_engine_that_failed(dock: Any, started: List[Any]) -> None:
+    dock.train.train()
+    dock.session.described.emit()
+    _tell(dock)
+
+    assert started == []
 
 
 @pytest.mark.parametrize("page", [MAP, LABELS])

@@ -63,7 +63,7 @@ class Aim:
         down, right = (int(v) for v in rng.integers(self.size // 8, self.size * 7 // 8, 2))
         place = self._inside(image, row - down, column - right)
         chip = self.samples.chip(image, *place, self.size, self.units)
-        return _turned(chip, int(rng.integers(8)))
+        return turned(chip, int(rng.integers(8)))
 
     def _inside(self, image: int, row: int, column: int) -> tuple[int, int]:
         """A chip's first pixel, moved so that it holds no pixel of an unseen region."""
@@ -126,7 +126,7 @@ class Aim:
         return total
 
 
-def _turned(chip: Chip, which: int) -> Chip:
+def turned(chip: Chip, which: int) -> Chip:
     """One of the eight flips and quarter turns of a square."""
     image, classes = chip.image, chip.classes
     if which >= 4:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -18,8 +18,8 @@ from ..model.decoders.linear import LinearDecoder
 from ..model.decoders.local import SIDES
 from ..model.decoders.slim import SlimDecoder
 from ..model.segmenter import Segmenter
-from . import linear_start
-from .aim import Aim
+from . import linear_start, trust
+from .aim import Aim, turned
 from .augment import spectral_jitter
 from .average import Average, put
 from .memory import chips_that_fit
@@ -39,13 +39,8 @@ PIXELS = 2048
 LAST_STEPS = 400
 # Labelled pixels whose surroundings are looked at.
 MOST = 20_000
-# How much a network may count beside the usual classifiers: what is tried on held-out polygons
-# and, where there are none, the polygons a class from which on it counts in full.
-# The least is taken that can't be told from the best: a handful of held-out polygons is soon all
-# right, or wrong by chance, and the usual classifiers guess better far from them.
-TRUSTS = (0.0, 0.25, 0.5, 0.75, 1.0)
-CLOSE = 0.01
-FULL_TRUST = 20
+# The share of the chips that lie anywhere in the images.
+ELSEWHERE = 0.25
 # A run of fewer steps learns little: where its time allows no more, each step sees fewer chips.
 FEWEST_STEPS = 60
 
@@ -62,9 +57,11 @@ class Loop(Scorer):
         device: torch.device,
         settings: Settings,
         landscape: NDArray[np.float32] | None = None,
+        elsewhere: Sequence[Chip] = (),
         told: Callable[[str], None] = lambda text: None,
     ) -> None:
-        """``landscape`` [N, F]: features of pixels from all over the images, labelled or not.
+        """``landscape`` [N, F]: features of pixels from all over the images, labelled or not;
+        ``elsewhere``: chips from all over the images, without labels.
 
         ``told`` hears when the device's memory takes fewer chips at a time than a batch has.
         """
@@ -77,6 +74,7 @@ class Loop(Scorer):
         if self.branches is not None:  # an earlier adapter may have brought another
             self.branches.trust.fill_(1.0)
         self.landscape = landscape
+        self.elsewhere = elsewhere if self.branches is not None else ()
         self._look_at(aim)
         self.optimizer = _optimizer(segmenter, settings)
         self.rates = [group["lr"] for group in self.optimizer.param_groups]
@@ -105,47 +103,19 @@ class Loop(Scorer):
         table = torch.from_numpy(pixels), torch.from_numpy(chances)
         study(self.branches.distilled, *table, seed, self.settings.jitter, step)
 
-    def weigh(self, losses: Callable[[Tensor, Tensor], Tensor]) -> float:
+    def weigh(self, losses: trust.Losses) -> float:
         """Let what learns by gradients count as much as serves the held-out pixels; how much.
 
-        ``losses`` judges logits [n, K] and classes [n], each pixel by itself [n]. Where nothing is
-        held out, the number of polygons decides.
+        Where nothing is held out, the number of polygons decides.
         """
         if self.branches is None:
             return 1.0
-        trust = min(1.0, self.aim.polygons() / FULL_TRUST)
+        chosen = min(1.0, self.aim.polygons() / trust.FULL_TRUST)
         if self.held_out:
-            # The sum is linear in the trust: two passes give it for all.
-            (none, classes), (full, _) = (self._held_out_with(share) for share in (0.0, 1.0))
-            found = {share: losses(torch.lerp(none, full, share), classes) for share in TRUSTS}
-            best = min(found.values(), key=lambda values: float(values.mean()))
-            trust = next(
-                share for share in TRUSTS if not self._worse((found[share] - best).numpy())
-            )
+            chosen = trust.by_held_out(self, self.branches, self.elsewhere, losses)
         # In half precision, as the file holds it, so that the score is that of the file.
-        self.branches.trust.fill_(float(torch.tensor(trust).half()))
-        return trust
-
-    def _worse(self, excess: NDArray[np.float32]) -> bool:
-        """Whether held-out pixels' losses that are so much higher [n] are so by more than chance.
-
-        By one standard error over the chips, since a polygon's pixels err together (the rule of
-        Breiman et al. 1984, "Classification and Regression Trees", section 3.4.3).
-        """
-        counts = np.array([np.count_nonzero(chip.classes) for chip in self.held_out])
-        chips = np.repeat(np.arange(len(counts)), counts)
-        mean = float(excess.mean())
-        off = np.bincount(chips, excess - mean, minlength=len(counts))
-        many = len(counts)
-        if many < 2:
-            return False
-        error = np.sqrt((off**2).sum() * many / (many - 1)) / len(excess)
-        return mean > max(CLOSE, error)
-
-    def _held_out_with(self, trust: float) -> tuple[Tensor, Tensor]:
-        self.branches.trust.fill_(trust)  # type: ignore[union-attr]
-        logits, classes = zip(*self.held_out_logits(), strict=True)
-        return torch.cat(logits), torch.cat(classes)
+        self.branches.trust.fill_(float(torch.tensor(chosen).half()))
+        return chosen
 
     def learn_all(self, aim: Aim, step: Callable[[], None] = lambda: None) -> None:
         """Let the spectral and the local branch learn from all labels, once the score is known.
@@ -257,12 +227,23 @@ class Loop(Scorer):
             done = self.share(self.progress.epoch + batch / self.settings.steps, seconds)
             step(done)
             self._set_rates(done)
-            losses.append(self._step([self.aim.draw(rng) for _ in range(self.batch)], generator))
+            losses.append(self._step([self._drawn(rng) for _ in range(self.batch)], generator))
             if batch == 1:  # the first warms up
                 self._keep_pace(time.monotonic() - now)
             if self.settings.seconds is not None and seconds > self.settings.seconds:
                 break
         return float(np.mean(losses))
+
+    def _drawn(self, rng: np.random.Generator) -> Chip:
+        """A chip around a labelled pixel, or now and then one from anywhere.
+
+        Of that the network learns what the local branch says (`_restraint`): where no polygon is
+        near, its surroundings would else be a guess.
+        """
+        if self.elsewhere and rng.random() < ELSEWHERE:
+            place = int(rng.integers(len(self.elsewhere)))
+            return turned(self.elsewhere[place], int(rng.integers(8)))
+        return self.aim.draw(rng)
 
     def _keep_pace(self, seconds: float) -> None:
         """Let later steps see fewer chips where steps of so many seconds are too few in a run."""

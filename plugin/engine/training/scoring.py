@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import torch
@@ -107,18 +107,22 @@ class Scorer:
             )
         return confusion, total / max(pixels, 1)
 
-    @torch.no_grad()
-    def held_out_logits(self) -> Any:
+    def held_out_logits(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Yields logits [n, K] and classes [n] of the held-out pixels, by batches, on the CPU."""
+        return self.logits_of(self.held_out)
+
+    @torch.no_grad()
+    def logits_of(self, chips: Sequence[Chip]) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yields logits [n, K] and classes [n] of the chips' labelled pixels, as above."""
         self.segmenter.eval()
         start = 0
-        while start < len(self.held_out):
-            rest = functools.partial(self._judged, self.held_out[start:])
+        while start < len(chips):
+            rest = functools.partial(self._judged, chips[start:])
             taken, logits, classes = self.portion.run(rest)
             start += taken
             yield logits, classes
 
-    def _judged(self, chips: list[Chip], size: int) -> tuple[int, Tensor, Tensor]:
+    def _judged(self, chips: Sequence[Chip], size: int) -> tuple[int, Tensor, Tensor]:
         """How many of the chips were taken, and logits and classes of their labelled pixels."""
         chips = chips[:size]
         image, target = tensors(chips, self.device)
@@ -129,7 +133,7 @@ class Scorer:
         return len(chips), pixels, target[known].cpu()
 
 
-def tensors(chips: list[Chip], device: torch.device) -> tuple[Tensor, Tensor]:
+def tensors(chips: Sequence[Chip], device: torch.device) -> tuple[Tensor, Tensor]:
     """Images (B, C, S, S) and classes (B, S, S) from 0, IGNORE where unlabelled."""
     image = torch.from_numpy(np.stack([chip.image for chip in chips]))
     image = image.contiguous(memory_format=torch.channels_last)

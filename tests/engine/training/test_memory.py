@@ -67,7 +67,7 @@ def loop(network, told=lambda text: None, batch=6, epochs=2, held_out=True):
     samples = world()
     chips = cover(samples, UNITS, 16, 0) if held_out else []
     settings = Settings(epochs=epochs, steps=2, batch=batch, chip=16)
-    return Loop(network, Aim(samples, UNITS, 16), chips, 2, CPU, settings, None, told)
+    return Loop(network, Aim(samples, UNITS, 16), chips, 2, CPU, settings, None, (), told)
 
 
 def run(at):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from tilth_engine.calibration import calibrated_losses
+from tilth_engine.training.samples import Chip
 from torch import nn
 
 from .test_memory import loop, segmenter
@@ -25,9 +26,10 @@ class Sees(nn.Module):
         return torch.cat([seen, -seen], 1)
 
 
-def trusted(classic, network, noise=2.0, chips=6):
+def trusted(classic, network, noise=2.0, chips=6, land=(), second=None):
     """What is trusted where the branches look at a band each: the first tells the classes, with
-    noise (of each chip), the second tells nothing."""
+    noise (of each chip), the second nothing or, with ``second``, all but such a share. ``land``
+    are two bands' signs elsewhere."""
     at = loop(segmenter(decoder="slim"))
     decoder = at.segmenter.decoder
     decoder.distilled, decoder.spectral = Sees(classic), Sees(network)
@@ -39,6 +41,15 @@ def trusted(classic, network, noise=2.0, chips=6):
         sides = np.where(chip.classes == 1, 1.0, -1.0)
         chip.image[:2] = rng.normal(0, 2, (2, *sides.shape))
         chip.image[0] = sides + rng.normal(0, level, sides.shape)
+        if second is not None:
+            wrong = rng.random(sides.shape) < second
+            chip.image[0] = 2 * sides
+            chip.image[1] = np.where(wrong, -2, 2) * sides
+    signs = np.ones((3, 16, 16), np.float32)
+    at.elsewhere = [
+        Chip(signs * np.array([*pair, 0], np.float32)[:, None, None], np.zeros((16, 16), np.uint8))
+        for pair in land
+    ]
     at.weigh(calibrated_losses)
     return float(decoder.trust)
 
@@ -51,6 +62,26 @@ def test_the_held_out_pixels_tell_what_to_trust(classic, network, expected):
 def test_what_one_chip_alone_tells_is_not_trusted():
     assert trusted(1, 0, chips=1) == 0.0
     assert trusted(1, 0, noise=[0.1, 30, 30, 30, 30, 30]) == 0.0
+
+
+@pytest.mark.parametrize(
+    "land, expected",
+    [
+        ([(1, 1), (-1, -1)] * 4, 1.0),
+        # As on the held-out pixels, about half change.
+        ([(1, 1), (-1, -1), (1, -1), (-1, 1)] * 2, 1.0),
+    ],
+)
+def test_where_the_land_changes_as_the_held_out_pixels_do_the_network_counts(land, expected):
+    assert trusted(1, 0, land=land) == expected
+
+
+def test_a_network_that_changes_the_land_far_more_than_the_held_out_pixels_does_not_count():
+    """The network repairs a tenth of the held-out pixels; of the land it changes all."""
+    elsewhere = [(4, -1), (-4, 1)]
+    few = trusted(1, 0, second=0.1)
+    assert few > 0
+    assert trusted(1, 0, second=0.1, land=elsewhere) == 0.0
 
 
 def test_with_nothing_held_out_the_polygons_are_counted():

@@ -1,0 +1,99 @@
+"""How much what learns by gradients counts beside the usual classifiers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..model.decoders.image_branch import ImageBranch
+from ..model.decoders.slim import SlimDecoder
+from .samples import Chip
+from .scoring import Scorer
+
+# What is tried on held-out polygons and, where there are none, the polygons a class from which on
+# it counts in full.
+TRUSTS = (0.0, 0.25, 0.5, 0.75, 1.0)
+FULL_TRUST = 20
+# The least is taken that can't be told from the best: a handful of held-out polygons is soon all
+# right, or wrong by chance, and the usual classifiers guess better far from them.
+CLOSE = 0.01
+# How much more of the land than of the held-out pixels may change its class: what changes where
+# nobody looked has no warrant.
+FACTOR, SPARE = 2.0, 0.02
+# Classes with a smaller share of the pixels are left out of that.
+RARE = 0.001
+# Chips of the land that are looked at.
+LOOKED_AT = 32
+
+# Logits [n, K] and classes [n] to the loss of each pixel [n].
+Losses = Callable[[Tensor, Tensor], Tensor]
+
+
+def by_held_out(
+    learner: Scorer, branches: SlimDecoder | ImageBranch, land: Sequence[Chip], losses: Losses
+) -> float:
+    """The trust that serves the held-out pixels and changes the land no more than is known there.
+
+    ``land`` are chips from all over the images, without labels.
+    """
+    chips = learner.held_out
+
+    def with_trust(trust: float, chips: Sequence[Chip]) -> tuple[Tensor, Tensor]:
+        branches.trust.fill_(trust)
+        logits, classes = zip(*learner.logits_of(chips), strict=True)
+        return torch.cat(logits), torch.cat(classes)
+
+    # The sum is linear in the trust: two passes give it for all.
+    (none, classes), (full, _) = (with_trust(share, chips) for share in (0.0, 1.0))
+    held = {share: torch.lerp(none, full, share) for share in TRUSTS}
+    allowed = list(TRUSTS)
+    if land:
+        views = [_all_of(chip) for chip in land[:LOOKED_AT]]
+        (before, _), (after, _) = (with_trust(share, views) for share in (0.0, 1.0))
+        allowed = [
+            share
+            for share in TRUSTS
+            if _changed(before, torch.lerp(before, after, share))
+            <= FACTOR * _changed(none, held[share]) + SPARE
+        ]
+    found = {share: losses(held[share], classes) for share in allowed}
+    best = min(found.values(), key=lambda values: float(values.mean()))
+    return next(share for share in allowed if not worse((found[share] - best).numpy(), chips))
+
+
+def worse(excess: NDArray[np.float32], chips: Sequence[Chip]) -> bool:
+    """Whether losses of the chips' labelled pixels, so much higher [n], are so by more than chance.
+
+    By one standard error over the chips, since a polygon's pixels err together (the rule of
+    Breiman et al. 1984, "Classification and Regression Trees", section 3.4.3). One chip tells
+    nothing.
+    """
+    if len(chips) < 2:
+        return False
+    counts = np.array([np.count_nonzero(chip.classes) for chip in chips])
+    mean = float(excess.mean())
+    off = np.bincount(np.repeat(np.arange(len(counts)), counts), excess - mean, len(counts))
+    error = np.sqrt((off**2).sum() * len(counts) / (len(counts) - 1)) / len(excess)
+    return bool(mean > max(CLOSE, error))
+
+
+def _all_of(chip: Chip) -> Chip:
+    """The chip as if all that is not missing were labelled."""
+    return replace(chip, classes=(chip.image != 0).any(0).astype(np.uint8))
+
+
+def _changed(before: Tensor, after: Tensor) -> float:
+    """The share of pixels that change their class, the mean over the classes that they had.
+
+    A class that is rare in the land and is lost far from the polygons would not show otherwise.
+    """
+    had, have = before.argmax(1), after.argmax(1)
+    counts = torch.bincount(had, minlength=before.shape[1])
+    lost = torch.bincount(had[had != have], minlength=before.shape[1])
+    there = counts > len(had) * RARE
+    return float((lost[there] / counts[there]).mean())

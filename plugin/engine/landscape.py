@@ -67,10 +67,11 @@ def views(
         box = near[index] if near else (0, 0, image.width, image.height)
         if box is None:
             continue
-        left, top, right, bottom = box
         for _ in range(most // len(images)):
-            column = int(rng.integers(left, max(right - size, left) + 1))
-            row = int(rng.integers(top, max(bottom - size, top) + 1))
+            column = _start(box[0], box[2], image.width, size, rng)
+            row = _start(box[1], box[3], image.height, size, rng)
+            if column is None or row is None:
+                break
             values, valid = normalisation.read(image, Window(column, row, size, size))
             if 2 * np.count_nonzero(valid) > valid.size:
                 chips.append(Chip(values, np.zeros(valid.shape, np.uint8)))
@@ -110,6 +111,17 @@ def _squares(image: Image, box: Box, across: int) -> Iterator[Window]:
     for row in np.unique(np.linspace(top, bottom - height, across).astype(int)):
         for column in np.unique(np.linspace(left, right - width, across).astype(int)):
             yield Window(int(column), int(row), width, height)
+
+
+def _start(first: int, end: int, total: int, size: int, rng: np.random.Generator) -> int | None:
+    """Where a chip begins, along one axis of ``total`` pixels, so that it stays in first..end.
+
+    It may reach beyond an image that is smaller than it. None where it has no room.
+    """
+    low, high = max(first, 0), min(end, total)
+    if high - low >= size:
+        return int(rng.integers(low, high - size + 1))
+    return 0 if first <= 0 and end >= total else None
 
 
 def _between(first: int, end: int, size: int) -> tuple[int, int]:

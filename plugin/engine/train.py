@@ -51,6 +51,10 @@ FOLLOWS = (
     "On the held-out polygons the network is not surely better than what it learnt from random "
     "forests: the map follows these alone. More polygons, or more minutes, let the network count."
 )
+UNTOLD = (
+    "Nothing is held out and the polygons are few: nobody could tell the network's guesses from what "
+    "it knows, and the map follows random forests alone. More polygons let the network count."
+)
 LEARNT = (
     "The adapter that this training goes on from may have learnt the held-out polygons: the score "
     "and the confidence may be too good. Check the map against polygons that it never saw."
@@ -106,7 +110,7 @@ def train(job: TrainJob, reporter: Reporter) -> dict[str, Any]:
         held_out = parts.near or parts.region
         reporter.progress(0.97, "Scoring the held-out polygons" if held_out else "Writing")
         if isinstance(loop, Loop) and loop.weigh(calibrated_losses) == 0:
-            reporter.info(FOLLOWS)
+            reporter.info(FOLLOWS if held_out else UNTOLD)
         adapter = _as_stored(job, ready, loop, method)
         classes = [entry.to_json() for entry in ready.labels.classes]
         judgement = judged(loop, parts.near, parts.region, classes, held_out_entry(ready))

@@ -137,6 +137,7 @@ def test_training_sees_no_pixel_of_the_region_and_learns_its_polygons_in_the_end
         seen.append(max(float(chip.image.max()) for chip in chips))
         seen.append(float(self.pixels[0].max()))
         seen.append(float(self.landscape.max()))
+        seen.extend(float(chip.image.max()) for chip in self.elsewhere)
         return step(self, chips, generator)
 
     def last(self, aim, *more):
@@ -220,6 +221,24 @@ def test_the_landscape_is_taken_from_before_the_line(tmp_path):
     assert whole.max() > 1 > near.max()
     assert len(near) > 5000
     assert len(twice) == min(len(near), landscape.PIXELS // 2)
+
+
+def test_views_of_the_land_are_without_labels_and_from_before_the_line(tmp_path):
+    from tilth_engine.data.imagery import Image
+    from tilth_engine.normalise import Normalisation
+
+    values = strips()
+    values[:, :, 150:] = 50_000
+    with Image.open([write_image(tmp_path / "i.tif", values)]) as image:
+        land = [image], [Normalisation.of(image)]
+        box = (EVERYWHERE[0], EVERYWHERE[1], 150, EVERYWHERE[3])
+        whole, near = landscape.views(*land, 64, 0), landscape.views(*land, 64, 0, [box])
+        larger = landscape.views(*land, 256, 0)
+        narrow = landscape.views(*land, 64, 0, [(100, 0, 150, 80)])
+    assert max(chip.image.max() for chip in whole) > 1 > max(chip.image.max() for chip in near)
+    assert len(whole) == len(near) == landscape.VIEWS
+    assert all(chip.image.shape == (4, 64, 64) and not chip.classes.any() for chip in near)
+    assert larger == narrow == [], "mostly beyond the image; no room before the line"
 
 
 def test_too_few_polygons_are_refused_before_training(tmp_path):

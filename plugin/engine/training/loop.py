@@ -110,7 +110,7 @@ class Loop(Scorer):
         """
         if self.branches is None:
             return 1.0
-        chosen = min(1.0, self.aim.polygons() / trust.FULL_TRUST)
+        chosen = trust.by_polygons(self.aim.polygons())
         if self.held_out:
             chosen = trust.by_held_out(self, self.branches, self.elsewhere, losses)
         # In half precision, as the file holds it, so that the score is that of the file.

@@ -15,10 +15,11 @@ from ..model.decoders.slim import SlimDecoder
 from .samples import Chip
 from .scoring import Scorer
 
-# What is tried on held-out polygons and, where there are none, the polygons a class from which on
-# it counts in full.
+# What is tried on held-out polygons.
 TRUSTS = (0.0, 0.25, 0.5, 0.75, 1.0)
-FULL_TRUST = 20
+# Where there are none: the polygons a class up to which it does not count at all, since nobody
+# could tell a wild guess, and from which on it counts in full.
+NO_TRUST, FULL_TRUST = 3, 20
 # The least is taken that can't be told from the best: a handful of held-out polygons is soon all
 # right, or wrong by chance, and the usual classifiers guess better far from them.
 CLOSE = 0.01
@@ -64,6 +65,11 @@ def by_held_out(
     found = {share: losses(held[share], classes) for share in allowed}
     best = min(found.values(), key=lambda values: float(values.mean()))
     return next(share for share in allowed if not worse((found[share] - best).numpy(), chips))
+
+
+def by_polygons(polygons: float) -> float:
+    """The trust where nothing is held out, by the mean number of polygons a class."""
+    return min(max((polygons - NO_TRUST) / (FULL_TRUST - NO_TRUST), 0.0), 1.0)
 
 
 def worse(excess: NDArray[np.float32], chips: Sequence[Chip]) -> bool:

@@ -9,6 +9,7 @@ import pytest
 import torch
 from tilth_engine.calibration import calibrated_losses
 from tilth_engine.training.samples import Chip
+from tilth_engine.training.trust import by_polygons
 from torch import nn
 
 from .test_memory import loop, segmenter
@@ -78,7 +79,7 @@ def test_where_the_land_changes_as_the_held_out_pixels_do_the_network_counts(lan
 
 def test_a_network_that_changes_the_land_far_more_than_the_held_out_pixels_does_not_count():
     """The network repairs a tenth of the held-out pixels; of the land it changes all."""
-    elsewhere = [(4, -1), (-4, 1)]
+    elsewhere = [(8, -1), (-8, 1)]
     few = trusted(1, 0, second=0.1)
     assert few > 0
     assert trusted(1, 0, second=0.1, land=elsewhere) == 0.0
@@ -87,7 +88,8 @@ def test_a_network_that_changes_the_land_far_more_than_the_held_out_pixels_does_
 def test_with_nothing_held_out_the_polygons_are_counted():
     at = loop(segmenter(decoder="slim"), held_out=False)
     at.weigh(calibrated_losses)
-    assert float(at.segmenter.decoder.trust) == pytest.approx(1 / 20, abs=1e-4)
+    assert float(at.segmenter.decoder.trust) == 0
+    assert [by_polygons(count) for count in (1, 3, 11.5, 20, 100)] == [0, 0, 0.5, 1, 1]
 
 
 def test_the_paper_s_decoders_are_left_alone():

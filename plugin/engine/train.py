@@ -52,8 +52,8 @@ FOLLOWS = (
     "forests: the map follows these alone. More polygons, or more minutes, let the network count."
 )
 UNTOLD = (
-    "Nothing is held out and the polygons are few: nobody could tell the network's guesses from what "
-    "it knows, and the map follows random forests alone. More polygons let the network count."
+    "Nothing is held out and the polygons are few, so that nobody could tell what the network only "
+    "guesses: the map follows random forests alone. More polygons let the network count."
 )
 LEARNT = (
     "The adapter that this training goes on from may have learnt the held-out polygons: the score "

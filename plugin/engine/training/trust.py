@@ -52,19 +52,27 @@ def by_held_out(
     # The sum is linear in the trust: two passes give it for all.
     (none, classes), (full, _) = (with_trust(share, chips) for share in (0.0, 1.0))
     held = {share: torch.lerp(none, full, share) for share in TRUSTS}
-    allowed = list(TRUSTS)
-    if land:
-        views = [_all_of(chip) for chip in land[:LOOKED_AT]]
-        (before, _), (after, _) = (with_trust(share, views) for share in (0.0, 1.0))
-        allowed = [
-            share
-            for share in TRUSTS
-            if _changed(before, torch.lerp(before, after, share))
-            <= FACTOR * _changed(none, held[share]) + SPARE
-        ]
-    found = {share: losses(held[share], classes) for share in allowed}
+    found = {share: losses(logits, classes) for share, logits in held.items()}
+    chosen = _least(found, chips)
+    if chosen == 0 or not land:
+        return chosen
+    views = [_all_of(chip) for chip in land[:LOOKED_AT]]
+    (before, _), (after, _) = (with_trust(share, views) for share in (0.0, 1.0))
+    allowed = {
+        share: values
+        for share, values in found.items()
+        if _changed(before, torch.lerp(before, after, share))
+        <= FACTOR * _changed(none, held[share]) + SPARE
+    }
+    return _least(allowed, chips)
+
+
+def _least(found: dict[float, Tensor], chips: Sequence[Chip]) -> float:
+    """The least trust whose losses [n] can't be told from the lowest."""
     best = min(found.values(), key=lambda values: float(values.mean()))
-    return next(share for share in allowed if not worse((found[share] - best).numpy(), chips))
+    return next(
+        share for share, values in found.items() if not worse((values - best).numpy(), chips)
+    )
 
 
 def by_polygons(polygons: float) -> float:

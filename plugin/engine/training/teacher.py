@@ -47,15 +47,23 @@ class Labelled:
 
     def alike(self, rng: np.random.Generator) -> Labelled:
         """As many of each polygon, at random: how large it was drawn says nothing of its class."""
-        _, whose, counts = np.unique(self.units, return_inverse=True, return_counts=True)
+        whose, counts = self._polygons()
         each = int(min(max(np.median(counts), LEAST), max(MOST // len(counts), 1)))
-        places = [rng.choice(np.flatnonzero(whose == unit), each) for unit in range(len(counts))]
+        places = [rng.choice(np.flatnonzero(whose == one), each) for one in range(len(counts))]
         return self.pick(np.concatenate(places))
 
     def polygons(self) -> float:
         """The mean number of polygons a class."""
-        pairs = np.unique(np.stack([self.units, self.classes]), axis=1)
-        return pairs.shape[1] / max(len(np.unique(self.classes)), 1)
+        return len(self._polygons()[1]) / max(len(np.unique(self.classes)), 1)
+
+    def _polygons(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Which polygon each pixel is of [n], and how many pixels each has [P].
+
+        A unit of a label raster may have several classes: each is one here.
+        """
+        pairs = np.stack([self.units, self.classes])
+        found = np.unique(pairs, axis=1, return_inverse=True, return_counts=True)
+        return found[1].ravel(), found[2]
 
 
 @dataclass(frozen=True)

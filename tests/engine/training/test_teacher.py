@@ -74,6 +74,15 @@ def test_polygons_give_as_many_pixels_however_large_they_are():
     assert (alike.values[:, 0] == alike.units).all() and (alike.classes == alike.units % 2).all()
 
 
+def test_of_a_unit_with_several_classes_each_gives_as_many():
+    """A label raster may be one unit: no class may be missed by chance."""
+    classes = np.repeat([0, 1], [2000, 5])
+    labelled = Labelled(classes[:, None].astype(np.float32), classes, np.ones(2005, np.int32))
+    found = labelled.alike(np.random.default_rng(0)).classes
+    assert np.bincount(found).tolist() == [1002, 1002]
+    assert labelled.polygons() == 1
+
+
 def test_a_discriminant_is_no_surer_beyond_what_was_labelled():
     rng = np.random.default_rng(0)
     values = rng.normal(size=(200, 2)).astype(np.float32)

@@ -44,7 +44,9 @@ def landscape(
         box = near[index] if near else (0, 0, image.width, image.height)
         if box is not None:
             values = _values(image, normalisation, box)
-            picked = rng.permutation(len(values))[: PIXELS // len(images)]
+            # Squares overlap in a small image: so many pixels are all of it.
+            most = min(PIXELS // len(images), image.width * image.height)
+            picked = rng.permutation(len(values))[:most]
             parts.append(values[np.sort(picked)])
     return np.concatenate(parts)
 

@@ -152,7 +152,8 @@ def _answers(
         group = "forests" if opinion.name.startswith("forest") else "discriminants"
         groups[group] = groups[group] + opinion.weight * chances
     yield from ((name, total) for name, total in groups.items() if not isinstance(total, float))
-    # The asked pixels are among the landscape for their chances alone: they teach nothing.
+    # The asked pixels are in the landscape for their chances: the branch does not learn from them,
+    # and of their features the discriminants know no more than the ranks of all.
     pixels, chances = soft_labels(
         labelled, np.concatenate([asked, land]), bands, SIDES, count, seed
     )

@@ -110,7 +110,7 @@ def train(job: TrainJob, reporter: Reporter) -> dict[str, Any]:
         held_out = parts.near or parts.region
         reporter.progress(0.97, "Scoring the held-out polygons" if held_out else "Writing")
         if isinstance(loop, Loop) and loop.weigh(calibrated_losses) == 0:
-            reporter.info(FOLLOWS if held_out else UNTOLD)
+            reporter.info(FOLLOWS if parts.near else UNTOLD)
         adapter = _as_stored(job, ready, loop, method)
         classes = [entry.to_json() for entry in ready.labels.classes]
         judgement = judged(loop, parts.near, parts.region, classes, held_out_entry(ready))

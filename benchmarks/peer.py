@@ -3,7 +3,9 @@
 The same backbone tensors (random ones, made by the peer), method (LoRA of rank 16 on q, v, fc1 and
 fc2), decoder (linear), chips and batches, in one run, by turns. Each side trains as it does by
 default: TerraTorch in float32 (its import lets a CPU multiply in bfloat16) with a constant rate,
-Tilth with its mixed precision, warm-up, decay and average of the weights. On a GPU, also the share
+Tilth with its mixed precision, frozen weights in what the device multiplies in, warm-up, decay and
+average of the weights. Both decoders begin at random weights: where Tilth's own would begin, at a
+logistic regression, is made for a backbone that has learnt something. On a GPU, also the share
 of the measured bfloat16 peak that LoRA training of Prithvi 300M reaches.
 """
 
@@ -131,7 +133,7 @@ def side(options: argparse.Namespace) -> dict[str, Any]:
     device, model = torch.device(options.device), options.models[0]
     torch.manual_seed(0)
     made = tilth if options.side == "tilth" else terratorch
-    network, step, ready, saved, version = made(model, Path(options.work), device, options)
+    network, step, ready, saved, version = made(model, Path(options.work), device)
     draw, held_out = chips(options.chip)
     result: dict[str, Any] = {"version": version, "rate": options.rate}
     rng = np.random.default_rng(0)
@@ -214,7 +216,7 @@ def validation(
     return float(torch.stack(losses).mean())
 
 
-def tilth(model: str, work: Path, device: torch.device, options: argparse.Namespace) -> tuple:
+def tilth(model: str, work: Path, device: torch.device) -> tuple:
     """Tilth's side: network, step, how to look at the average, size of what is saved, version."""
     sys.path.insert(0, str(ROOT / "plugin" / "engine"))
     import launch  # noqa: F401  makes tilth_engine importable
@@ -226,8 +228,10 @@ def tilth(model: str, work: Path, device: torch.device, options: argparse.Namesp
     from tilth_engine.model.decoders.factory import DecoderSettings
     from tilth_engine.model.methods.method import Method
     from tilth_engine.model.segmenter import build, stored
+    from tilth_engine.training import memory
     from tilth_engine.training.average import Average
     from tilth_engine.training.schedule import schedule
+    from tilth_engine.training.scoring import Settings
     from tilth_engine.version import VERSION
 
     card = catalogue.card_of(model)
@@ -247,10 +251,12 @@ def tilth(model: str, work: Path, device: torch.device, options: argparse.Namesp
 
     catalogue.build = built
     network, method = build(model, method, settings, inputs, CLASSES)
+    memory.prepare(network.backbone, "auto", False, device)
     network = network.to(device).to(memory_format=torch.channels_last)
+    times = Settings.decoder_rate / Settings.learning_rate
     groups = [
         {"params": [p for p in part.parameters() if p.requires_grad], "lr": 0.0, "times": times}
-        for part, times in ((network.backbone, 1.0), (network.decoder, 2.0))
+        for part, times in ((network.backbone, 1.0), (network.decoder, times))
     ]
     optimizer = torch.optim.AdamW(groups, weight_decay=0.01)
     average = Average(network)
@@ -281,7 +287,7 @@ def tilth(model: str, work: Path, device: torch.device, options: argparse.Namesp
     return judged, step, lambda: average.applied(network), saved, VERSION
 
 
-def terratorch(model: str, work: Path, device: torch.device, options: argparse.Namespace) -> tuple:
+def terratorch(model: str, work: Path, device: torch.device) -> tuple:
     """TerraTorch's side, as its factory makes it; writes the backbone's tensors for the other."""
     import contextlib
     from importlib.metadata import version

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -15,6 +16,7 @@ from .model.decoders.local import SIDES
 from .model.decoders.neighbourhood import feature_count, features
 from .normalise import Normalisation
 from .training.samples import Chip
+from .training.tokens import Tokens, within
 
 # How many of them training looks at.
 PIXELS = 20_000
@@ -32,18 +34,20 @@ def landscape(
     normalisations: Sequence[Normalisation],
     seed: int,
     near: Sequence[Box | None] = (),
+    tokens: Tokens | None = None,
 ) -> NDArray[np.float32]:
     """Features [N, F] (model/decoders/local.py) of pixels from all over the images.
 
     ``near`` has for each image the box that they are taken from (None: not from this image), where
-    training must not see a region; empty, they come from everywhere.
+    training must not see a region; empty, they come from everywhere. With ``tokens``, the plain
+    backbone's follow the others, and the pixels are as many as time allows for.
     """
     rng = np.random.default_rng(seed)
     parts = []
     for index, (image, normalisation) in enumerate(zip(images, normalisations, strict=True)):
         box = near[index] if near else (0, 0, image.width, image.height)
         if box is not None:
-            values = _values(image, normalisation, box)
+            values = _values(image, normalisation, box, tokens, rng)
             # Squares overlap in a small image: so many pixels are all of it.
             most = min(PIXELS // len(images), image.width * image.height)
             picked = rng.permutation(len(values))[:most]
@@ -80,26 +84,56 @@ def views(
     return chips
 
 
-def _values(image: Image, normalisation: Normalisation, box: Box) -> NDArray[np.float32]:
+def _values(
+    image: Image,
+    normalisation: Normalisation,
+    box: Box,
+    tokens: Tokens | None,
+    rng: np.random.Generator,
+) -> NDArray[np.float32]:
     """The features [N, F] of valid pixels in squares that are evenly spread over the box."""
+    started, dim = time.monotonic(), 0 if tokens is None else tokens.dim
     for across in ACROSS:
-        parts = [np.zeros((0, feature_count(image.count, SIDES)), np.float32)]
-        for window in _squares(image, box, across):
-            values, valid = normalisation.read(image, _with_margin(window))
+        parts = [np.zeros((0, feature_count(image.count, SIDES) + dim), np.float32)]
+        squares = list(_squares(image, box, across))
+        if tokens is not None and dim:  # where time is short, so that those looked at lie anywhere
+            squares = [squares[place] for place in rng.permutation(len(squares))]
+        for window in squares:
+            values, valid = normalisation.read(image, _with_margin(window, MARGIN))
             found = features(torch.from_numpy(values)[None], SIDES)[0].numpy()
             inner = np.s_[MARGIN:-MARGIN, MARGIN:-MARGIN]
-            parts.append(found[(slice(None), *inner)][:, valid[inner]].T)
+            here = found[(slice(None), *inner)][:, valid[inner]].T
+            if tokens is not None and dim and len(here):
+                if len(parts) > 1 and tokens.over(started):
+                    break
+                seen = _tokens(image, normalisation, window, box, tokens)
+                here = np.concatenate([here, seen[:, valid[inner]].T], 1)
+            elif dim:
+                continue
+            parts.append(here)
         if sum(len(part) for part in parts) >= ENOUGH:
             break
     return np.concatenate(parts)
 
 
-def _with_margin(window: Window) -> Window:
+def _tokens(
+    image: Image, normalisation: Normalisation, window: Window, box: Box, tokens: Tokens
+) -> NDArray[np.float32]:
+    """The tokens [dim, H, W] of a window, seen with as much around it as a map's chip has."""
+    margin = (tokens.chip - SIDE) // 2
+    around = _with_margin(window, margin)
+    values, _ = normalisation.read(image, around)
+    values = within(values, around.row_off, around.col_off, box)
+    height, width = window.height, window.width
+    return tokens.of(values[None])[0][:, margin : margin + height, margin : margin + width]
+
+
+def _with_margin(window: Window, margin: int) -> Window:
     return Window(
-        window.col_off - MARGIN,
-        window.row_off - MARGIN,
-        window.width + 2 * MARGIN,
-        window.height + 2 * MARGIN,
+        window.col_off - margin,
+        window.row_off - margin,
+        window.width + 2 * margin,
+        window.height + 2 * margin,
     )
 
 

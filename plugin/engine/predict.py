@@ -38,7 +38,6 @@ from .map_file import class_map, percent_raster
 from .mapping import Grid, Mapper, blocks
 from .memory import told_clearly
 from .model.decoders.factory import DecoderSettings
-from .model.methods import adapt
 from .model.methods.method import Method
 from .model.segmenter import Segmenter, build, restore
 from .normalise import Normalisation
@@ -76,8 +75,7 @@ def load_model(path: str, device: torch.device, inputs: Inputs | None = None) ->
         if str(error).startswith("adapter "):
             raise damaged(path, str(error)) from error
         raise TilthError(f"{path}: {error}") from error
-    if segmenter.backbone is not None:
-        segmenter.backbone = adapt.merged(segmenter.backbone, method)
+    segmenter.settle(method)
     return Model(segmenter.to(device).eval(), card)
 
 

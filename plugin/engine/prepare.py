@@ -35,6 +35,8 @@ from .events import Reporter
 from .jobs import NO_BACKBONE, TrainJob
 from .method_list import METHODS
 from .model.decoders.factory import DecoderSettings
+from .model.methods import adapt
+from .model.methods.method import Method
 from .normalise import Normalisation, normalise
 from .training.scoring import Settings
 
@@ -361,7 +363,10 @@ def _decoder(job: TrainJob) -> DecoderSettings:
     if job.method == "probe":
         return DecoderSettings("linear", image_branch=False)
     return DecoderSettings(
-        job.decoder, image_branch=job.image_branch, channels=job.decoder_channels
+        job.decoder,
+        image_branch=job.image_branch,
+        channels=job.decoder_channels,
+        tokens=job.backbone != NO_BACKBONE and adapt.keeps_plain(Method.of(job)),
     )
 
 

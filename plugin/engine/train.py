@@ -41,6 +41,7 @@ from .training.growth import Growth
 from .training.loop import Loop
 from .training.samples import Chip, Samples
 from .training.scoring import Progress
+from .training.tokens import Tokens
 from .version import VERSION
 
 Learner = Loop | Growth
@@ -163,7 +164,8 @@ def _learner(
     if isinstance(segmenter.decoder, ForestDecoder):
         return Growth(segmenter, aim, *fixed)
     land = (ready.images, ready.normalisations)
-    around = landscape(*land, settings.seed, near)
+    tokens = Tokens(segmenter, device, settings.chip, settings.seconds)
+    around = landscape(*land, settings.seed, near, tokens)
     elsewhere = views(*land, settings.chip, settings.seed, near)
     return Loop(segmenter, aim, *fixed, around, elsewhere, reporter.warn)
 
@@ -176,7 +178,8 @@ def _learn_all(ready: Prepared, loop: Learner, samples: Samples, reporter: Repor
 
     step()
     if isinstance(loop, Loop) and ready.split.region is not None:
-        loop.landscape = landscape(ready.images, ready.normalisations, ready.settings.seed)
+        land = (ready.images, ready.normalisations)
+        loop.landscape = landscape(*land, ready.settings.seed, tokens=loop.tokens)
     everything = np.array(sorted(samples.points), np.int32)
     loop.learn_all(Aim(samples, everything, ready.settings.chip), step)
 
@@ -185,6 +188,9 @@ def _segmenter(job: TrainJob, ready: Prepared, reporter: Reporter) -> tuple[Segm
     if not job.continue_from:
         return _built(job, ready, Method.of(job))
     earlier = adapter_file.read(job.continue_from)
+    # One that has never looked at tokens has learnt without them.
+    tokens = DecoderSettings.from_dict(earlier.card["decoder"]).tokens and ready.decoder.tokens
+    ready.decoder = dataclasses.replace(ready.decoder, tokens=tokens)
     # The network is told in which units values come to it, and those are the earlier adapter's.
     own = not Normalisation.from_dict(earlier.card["normalisation"]).by_card
     ready.inputs = dataclasses.replace(ready.inputs, own_statistics=own)

@@ -56,6 +56,22 @@ class Segmenter(nn.Module):
             image = F.interpolate(image, size=size, mode="bilinear", align_corners=False)
         return self.backbone(image, self.depths)  # type: ignore[no-any-return]
 
+    def plain(self, image: Tensor) -> Tensor | None:
+        """The last map (B, dim, h, w) of the backbone as it was before any method; None where the
+        decoder doesn't look at it."""
+        branches = branches_of(self.decoder)
+        if branches is None or branches.distilled.tokens is None or self.backbone is None:
+            return None
+        with torch.no_grad(), adapt.unadapted(self.backbone):
+            return self.features(image)[-1]
+
+    def opinion(self, image: Tensor) -> Tensor | None:
+        """What the usual classifiers say, as logits (B, K, H, W); None where there are none."""
+        branches = branches_of(self.decoder)
+        if branches is None:
+            return None
+        return branches.distilled(image, self.plain(image)).float()  # type: ignore[no-any-return]
+
     def forward(self, image: Tensor) -> Tensor:
         """image (B, C, H, W), sides multiples of 4. Logits (B, K, H, W).
 
@@ -63,8 +79,24 @@ class Segmenter(nn.Module):
         """
         branches = branches_of(self.decoder)
         if branches is not None and not branches.trust:
-            return branches.distilled(image).float().log_softmax(1)  # type: ignore[no-any-return]
-        return resize_to(self.decoder(image, self.features(image)), image)
+            return branches.distilled(image, self.plain(image)).float().log_softmax(1)  # type: ignore[no-any-return]
+        maps = self.features(image)
+        if branches is None:
+            return resize_to(self.decoder(image, maps), image)
+        # A backbone that nothing was added to has said it already.
+        said = maps[-1] if maps else None
+        tokens = self.plain(image) if adapt.is_added_to(self.backbone) else said
+        return branches(image, maps, tokens)  # type: ignore[no-any-return]
+
+    def settle(self, method: Method) -> None:
+        """Be as fast as a network that the method adapted can be, once nothing learns any more."""
+        if self.backbone is None:
+            return
+        branches = branches_of(self.decoder)
+        if branches is None or branches.distilled.tokens is None:
+            self.backbone = adapt.merged(self.backbone, method)
+        elif not branches.trust:  # the plain backbone alone is asked
+            self.backbone = adapt.taken_off(self.backbone, method)
 
     def surroundings(self, image: Tensor) -> Tensor:
         """What training judges chips by: the logits without those of a spectral branch."""

@@ -7,6 +7,8 @@ from numpy.typing import NDArray
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.preprocessing import QuantileTransformer
 
+from ..model.decoders.token_opinion import Rule
+
 # By how many of its quantiles a feature's ranks are told.
 QUANTILES = 100
 # Ranks beyond this normal score (one pixel in 200) tell outliers apart, not classes.
@@ -45,6 +47,13 @@ class Discriminant:
             self._scaled(values).clip(self.low, self.high)
         )
         return chances
+
+    def rule(self) -> Rule:
+        """What has been learnt on values (not on ranks)."""
+        weight, bias = self.model.coef_, self.model.intercept_
+        if len(weight) == 1:  # of two classes, those of the second alone
+            weight, bias = np.concatenate([-weight, weight]) / 2, np.concatenate([-bias, bias]) / 2
+        return Rule(self.low, self.high, weight, bias, self.classes_)
 
     def _scaled(self, values: NDArray[np.float32]) -> NDArray[np.float64]:
         if self.ranks is None:

@@ -29,6 +29,7 @@ from .schedule import schedule
 from .scoring import IGNORE, Progress, Scorer, Settings, tensors
 from .study import fit, study
 from .teacher import Labelled, soft_labels
+from .tokens import Tokens
 
 SMOOTHING = 0.1
 # Held-out scores that differ by less say nothing.
@@ -67,6 +68,7 @@ class Loop(Scorer):
         """
         portion = Portion(settings.batch, lambda size: told(self._told(size)))
         super().__init__(segmenter, held_out, classes, device, settings, portion)
+        self.tokens = Tokens(segmenter, device, settings.chip, settings.seconds)
         self.aim = aim
         self.batch = settings.batch
         drawn, seen = aim.pixels(), aim.sampled(settings.seed)
@@ -95,13 +97,23 @@ class Loop(Scorer):
         """Let the local branch learn what the usual classifiers make of the landscape."""
         if self.branches is None:
             return
-        places, classes, units = aim.places(MOST)
-        labelled = Labelled(features_at(aim.samples, places, SIDES), classes, units)
+        branch, seed, bands = self.branches.distilled, self.settings.seed, aim.samples.bands
+        labelled = self._labelled(aim)
         around = labelled.values[:0] if self.landscape is None else self.landscape
-        seed, bands = self.settings.seed, aim.samples.bands
-        pixels, chances = soft_labels(labelled, around, bands, SIDES, self.classes, seed, step)
+        pixels, chances = soft_labels(
+            labelled, around, bands, SIDES, self.classes, seed, step, branch.tokens
+        )
         table = torch.from_numpy(pixels), torch.from_numpy(chances)
-        study(self.branches.distilled, *table, seed, self.settings.jitter, step)
+        study(branch, *table, seed, self.settings.jitter, step)
+
+    def _labelled(self, aim: Aim) -> Labelled:
+        """Labelled pixels, with the plain backbone's tokens where the decoder looks at them."""
+        places, classes, units = aim.places(MOST)
+        if not self.tokens.dim:
+            return Labelled(features_at(aim.samples, places, SIDES), classes, units)
+        picked, tokens = self.tokens.at(aim.samples, places, classes, aim.near, self.settings.seed)
+        local = features_at(aim.samples, places[picked], SIDES)
+        return Labelled(np.concatenate([local, tokens], 1), classes[picked], units[picked])
 
     def weigh(self, losses: trust.Losses) -> float:
         """Let what learns by gradients count as much as serves the held-out pixels; how much.
@@ -283,7 +295,7 @@ class Loop(Scorer):
                 logits = self.segmenter.surroundings(part)
             loss = weighted_loss(logits.float(), labels, self.weights) / whole
             if self.branches is not None:
-                restraint = _restraint(self.branches, part, logits.float(), labels)
+                restraint = _restraint(self.segmenter, part, logits.float(), labels)
                 loss = loss + restraint / unlabelled
             loss.backward()  # type: ignore[no-untyped-call]
             total += loss.detach()
@@ -335,14 +347,12 @@ class Loop(Scorer):
             group["lr"] = rate * factor
 
 
-def _restraint(
-    decoder: SlimDecoder | ImageBranch, image: Tensor, logits: Tensor, target: Tensor
-) -> Tensor:
+def _restraint(segmenter: Segmenter, image: Tensor, logits: Tensor, target: Tensor) -> Tensor:
     """What keeps the surroundings from wild guesses where nobody labelled: there, they learn what
     the local branch says. Logits (B, K, H, W), target (B, H, W). The sum over the
     unlabelled pixels."""
-    with torch.no_grad():
-        opinion = decoder.distilled(image).float().softmax(1)
+    with torch.no_grad(), mixed_precision(image.device):
+        opinion = segmenter.opinion(image).softmax(1)  # type: ignore[union-attr]
     loss = -(opinion * logits.log_softmax(1)).sum(1)
     return (loss * (target == IGNORE)).sum()
 

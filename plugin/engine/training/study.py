@@ -31,15 +31,18 @@ def study(
 ) -> None:
     """Fit the branch to features [N, F] and class probabilities [N, K]; ``step`` is called often.
 
-    ``jitter`` is the strength of the changes of light (augment.py).
+    Of a branch that looks at tokens, they are the last of the features. ``jitter`` is the strength
+    of the changes of light (augment.py).
     """
     device = next(branch.parameters()).device
     generator = torch.Generator().manual_seed(seed)
+    if branch.tokens is not None:
+        values = branch.with_opinion(values)
     branch.look_at(values)
 
     def loss() -> Tensor:
         picked = torch.randint(len(values), (PIXELS,), generator=generator)
-        changed = feature_jitter(values[picked], generator, jitter * JITTER)
+        changed = feature_jitter(values[picked], branch.local, generator, jitter * JITTER)
         # One image of a single column: one product of matrices, faster than many images.
         logits = branch.judge(changed.T[None, :, :, None].to(device))[0, :, :, 0].T
         return F.cross_entropy(logits, chances[picked].to(device))
@@ -74,10 +77,16 @@ def fit(
     put(module, average.values)
 
 
-def feature_jitter(values: Tensor, generator: torch.Generator, strength: float) -> Tensor:
-    """What changes of light (augment.spectral_jitter) would make of pixels' features (N, F)."""
+def feature_jitter(
+    values: Tensor, local: int, generator: torch.Generator, strength: float
+) -> Tensor:
+    """What changes of light (augment.spectral_jitter) would make of pixels' features (N, F).
+
+    What follows the ``local`` ones stays as it is.
+    """
     groups = 1 + 2 * len(SIDES)
-    parts = list(values.view(len(values), groups, -1).unbind(1))
+    values, rest = values[:, :local], values[:, local:]
+    parts = list(values.reshape(len(values), groups, -1).unbind(1))
     pixels, bands = parts[0].shape
 
     def normal(width: int) -> Tensor:
@@ -89,4 +98,4 @@ def feature_jitter(values: Tensor, generator: torch.Generator, strength: float) 
     changed = [parts[0] * gain + offset + noise]
     for mean, spread in zip(parts[1::2], parts[2::2], strict=True):
         changed += [mean * gain + offset, spread * gain.abs()]
-    return torch.cat(changed, 1)
+    return torch.cat([*changed, rest], 1)

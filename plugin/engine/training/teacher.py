@@ -10,8 +10,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.ensemble import RandomForestClassifier
+from sklearn.neighbors import NearestNeighbors
 
 from ..model.decoders.neighbourhood import feature_count
+from ..model.decoders.token_opinion import TokenOpinion
 from .discriminant import Discriminant, ranks_among
 
 TREES = 40
@@ -19,19 +21,26 @@ TREES = 40
 MOST = 8_000
 # Labelled pixels whose soft labels are learnt from at the least, if there are as many.
 LABELLED = 2_000
-# The discriminants together count this much beside the forests' 5, and less by the square of the
-# number of polygons beyond so many a class: where the land looks like no polygon, their guesses
-# are wilder (docs/method.md).
-LINEAR, MANY = 4.0, 3
+# What the discriminants together, and the one on tokens, count beside the forests' 5.
+LINEAR, ON_TOKENS = 4.0, 3.0
+# Where the land looks like no polygon their guesses are wild, and they count the less the farther
+# its bands are from all that was labelled (this far, in the landscape's standard deviations: by
+# 1/e), but for this many polygons a class or fewer, where all land is far (docs/method.md).
+FAR, MANY = 0.3, 3
 # Pixels of a class below which its spread can't be told.
 FEWEST = 5
 # Pixels that a small polygon gives, some of them several times, where all give as many.
 LEAST = 10
+# The name of the opinion on the plain backbone's tokens.
+TOKENS = "discriminant on tokens"
 
 
 @dataclass(frozen=True)
 class Labelled:
-    """Labelled pixels: features [n, F], classes [n] (from 0), and whose polygons they are [n]."""
+    """Labelled pixels: features [n, F], classes [n] (from 0), and whose polygons they are [n].
+
+    The plain backbone's tokens, where it is asked, are the last of the features.
+    """
 
     values: NDArray[np.float32]
     classes: NDArray[np.int64]
@@ -68,13 +77,17 @@ class Labelled:
 
 @dataclass(frozen=True)
 class Opinion:
-    """A classifier that has learnt nothing yet: its features, its weight, what it learns from."""
+    """A classifier that has learnt nothing yet: its features, its weight, what it learns from.
+
+    One that is ``wild`` counts less where the land is far from all that was labelled.
+    """
 
     name: str
     model: Any
     columns: NDArray[np.int64]
     weight: float
     labelled: Labelled
+    wild: bool = False
 
     def chances(self, pixels: NDArray[np.float32], count: int) -> NDArray[np.float32]:
         """Learn, and tell the class probabilities [N, count] of pixels [N, F]."""
@@ -92,28 +105,44 @@ def soft_labels(
     count: int,
     seed: int,
     step: Callable[[], None] = lambda: None,
+    opinion_of: TokenOpinion | None = None,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Pixels [N, F], labelled ones and others, with their class probabilities [N, count].
 
     The features are of so many ``bands`` and with squares of ``sides`` pixels; ``landscape`` [m, F]
-    are those of pixels from all over the images. ``step`` is called between the classifiers.
+    are those of pixels from all over the images. ``step`` is called between the classifiers;
+    ``opinion_of`` becomes the discriminant on the tokens, where there is one.
 
     The opinion is the mean of random forests, each on a wider neighbourhood, and of linear
-    discriminants on the values and on their ranks in the landscape, for which a handful of polygons
-    is enough. Such classifiers keep to what they have seen: where the land looks like no polygon,
-    theirs is a sounder guess than a network's. A network that learns it (distillation: Hinton et
-    al. 2015, arXiv 1503.02531) is as sound, smoother, and needs no trees to be kept.
+    discriminants on the values, on their ranks in the landscape and on the plain backbone's
+    tokens, for which a handful of polygons is enough. Forests keep to what they have seen: where
+    the land looks like no polygon, theirs is a sounder guess than a network's. A network that
+    learns it (distillation: Hinton et al. 2015, arXiv 1503.02531) is as sound, smoother, and needs
+    no trees to be kept.
     """
     labelled = labelled.some(MOST, np.random.default_rng(seed))
     # However little of the land was found, the labelled pixels teach.
     pixels = np.concatenate([landscape, labelled.values[: max(len(landscape), LABELLED)]])
     chances = np.zeros((len(pixels), count), np.float32)
-    total = 0.0
+    near = nearness(labelled, pixels, bands)
     for opinion in opinions(labelled, pixels, bands, sides, seed):
         step()
-        chances += np.float32(opinion.weight) * opinion.chances(pixels, count)
-        total += opinion.weight
-    return pixels, chances / np.float32(total)
+        weight = np.float32(opinion.weight) * (near if opinion.wild else np.ones_like(near))
+        chances += weight[:, None] * opinion.chances(pixels, count)
+        if opinion.name == TOKENS and opinion_of is not None:
+            opinion_of.take(opinion.model.rule())
+    return pixels, chances / chances.sum(1, keepdims=True)
+
+
+def nearness(labelled: Labelled, pixels: NDArray[np.float32], bands: int) -> NDArray[np.float32]:
+    """How much what guesses wildly far from the labels counts at each of the pixels [N], 0 to 1."""
+    least = min(1.0, MANY / labelled.polygons()) ** 2
+    if least == 1 or not len(pixels):
+        return np.ones(len(pixels), np.float32)
+    spread = pixels[:, :bands].std(0) + 1e-3
+    known = NearestNeighbors(n_neighbors=1).fit(labelled.values[:, :bands] / spread)
+    distance = known.kneighbors(pixels[:, :bands] / spread)[0][:, 0]
+    return np.maximum(np.exp(-((distance / FAR) ** 2)), least).astype(np.float32)
 
 
 def opinions(
@@ -124,7 +153,8 @@ def opinions(
     seed: int,
 ) -> Iterator[Opinion]:
     """The usual classifiers; ``pixels`` [N, F] are those whose ranks count."""
-    every = np.arange(feature_count(bands, sides))
+    count = feature_count(bands, sides)
+    every, tokens = np.arange(count), np.arange(count, labelled.values.shape[1])
     around = {
         f"{side}": np.concatenate([every[:bands], every[bands * (1 + 2 * i) : bands * (3 + 2 * i)]])
         for i, side in enumerate(sides[:-1])
@@ -133,7 +163,10 @@ def opinions(
     yield from _forests(labelled, {"1": every[:bands], **squares}, seed)
     found = np.unique(labelled.classes, return_counts=True)[1]
     if len(found) > 1 and found.min() >= FEWEST:
-        yield from _discriminants(labelled, pixels, squares, seed)
+        alike = labelled.alike(np.random.default_rng(seed))
+        yield from _discriminants(alike, pixels, squares)
+        if len(tokens):
+            yield Opinion(TOKENS, Discriminant(), tokens, ON_TOKENS, alike, wild=True)
 
 
 def _forests(
@@ -148,14 +181,10 @@ def _forests(
 
 
 def _discriminants(
-    labelled: Labelled,
-    pixels: NDArray[np.float32],
-    squares: dict[str, NDArray[np.int64]],
-    seed: int,
+    alike: Labelled, pixels: NDArray[np.float32], squares: dict[str, NDArray[np.int64]]
 ) -> Iterator[Opinion]:
-    alike = labelled.alike(np.random.default_rng(seed))
-    weight = LINEAR * min(1.0, MANY / labelled.polygons()) ** 2 / (2 * len(squares))
+    weight = LINEAR / (2 * len(squares))
     for name, columns in squares.items():
-        yield Opinion(f"discriminant {name}", Discriminant(), columns, weight, alike)
+        yield Opinion(f"discriminant {name}", Discriminant(), columns, weight, alike, wild=True)
         ranks = Discriminant(ranks_among(pixels[:, columns]))
-        yield Opinion(f"discriminant of ranks {name}", ranks, columns, weight, alike)
+        yield Opinion(f"discriminant of ranks {name}", ranks, columns, weight, alike, wild=True)

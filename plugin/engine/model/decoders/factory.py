@@ -34,6 +34,8 @@ DEPTHS = {
     "forest-neighbourhood": 0,
 }
 TREES = 100
+# Tokens that span more of the image's pixels say little of a single one.
+COARSEST = 8.0
 # The paper's channels (arXiv 2504.17397), for those decoders that have any.
 CHANNELS = {"fcn": 512, "unet": 512, "upernet": 256}
 
@@ -44,13 +46,15 @@ class DecoderSettings:
 
     `width` are the channels at full resolution of the slim one and of the image branch, `channels`
     those of the others (0: as in the paper). The slim one sees the image anyhow; each other one
-    does where it has the `image_branch`.
+    does where it has the `image_branch`. With `tokens`, the usual classifiers look at the plain
+    backbone's tokens, too, where these are fine enough.
     """
 
     name: str = "slim"
     width: int = 32
     image_branch: bool = True
     channels: int = 0
+    tokens: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """The settings as JSON holds them."""
@@ -65,6 +69,7 @@ class DecoderSettings:
                 int(data["width"]),
                 bool(data["image_branch"]),
                 int(data["channels"]),
+                bool(data.get("tokens", False)),  # adapters of before have none
             )
         except (KeyError, OverflowError, TypeError, ValueError) as error:
             raise TilthError("adapter card: the decoder is damaged") from error
@@ -89,8 +94,10 @@ def make(
 
     Raises TilthError for a decoder that needs a backbone and has none.
     """
+    fine = bool(dims) and strides[-1] / zoom <= COARSEST
+    plain = dims[-1] if settings.tokens and fine else 0
     if settings.name == "slim":
-        return SlimDecoder(bands, dims, classes, settings.width)
+        return SlimDecoder(bands, dims, classes, settings.width, plain)
     if settings.name.startswith("forest"):
         return ForestDecoder(bands, classes, TREES, settings.name == "forest-neighbourhood")
     if not dims:
@@ -99,7 +106,7 @@ def make(
         return _plain(settings, dims, strides, classes, zoom)
     features = 2 * settings.width
     decoder = _plain(settings, dims, strides, features, zoom)
-    return ImageBranch(decoder, features, bands, classes, settings.width)
+    return ImageBranch(decoder, features, bands, classes, settings.width, plain)
 
 
 def _plain(

@@ -29,14 +29,20 @@ class ImageBranch(nn.Module):
     trust: Tensor
 
     def __init__(
-        self, decoder: nn.Module, features: int, bands: int, classes: int, width: int = 32
+        self,
+        decoder: nn.Module,
+        features: int,
+        bands: int,
+        classes: int,
+        width: int = 32,
+        plain: int = 0,
     ) -> None:
         """`decoder` gives maps of so many `features` instead of logits; `width` are the branch's
-        channels at full resolution."""
+        channels at full resolution, `plain` is the width of the plain backbone's tokens."""
         super().__init__()
         w = width
         self.spectral = spectral_branch(bands, classes, 2 * w)
-        self.distilled = LocalBranch(bands, classes)
+        self.distilled = LocalBranch(bands, classes, plain)
         self.register_buffer("trust", torch.ones(()))
         self.decoder = decoder
         self.norm = ChannelNorm(features)
@@ -56,7 +62,9 @@ class ImageBranch(nn.Module):
         x = self.up_full(torch.cat([resize_to(x, full), resize_to(deep, full), full], 1))
         return self.head(x)  # type: ignore[no-any-return]
 
-    def forward(self, image: Tensor, maps: Sequence[Tensor]) -> Tensor:
-        """image (B, bands, H, W), maps (B, dim, h, w) each. Returns logits (B, classes, H, W)."""
+    def forward(
+        self, image: Tensor, maps: Sequence[Tensor], tokens: Tensor | None = None
+    ) -> Tensor:
+        """As `SlimDecoder.forward`."""
         around = self.surroundings(image, maps)
-        return joined(self.spectral, self.distilled, self.trust, image, around)
+        return joined(self.spectral, self.distilled, self.trust, image, around, tokens)

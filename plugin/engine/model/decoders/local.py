@@ -5,7 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from ..layers import resize_to
 from .neighbourhood import feature_count, features
+from .token_opinion import TokenOpinion
 
 # Sides of the squares, in pixels.
 SIDES = (3, 5, 9)
@@ -13,18 +15,21 @@ WIDTH = 96
 
 
 class LocalBranch(nn.Module):
-    """A small network on a pixel's bands and their mean and spread in squares around it.
+    """A small network on a pixel's bands, their mean and spread in squares around it, and on what a
+    linear discriminant makes of the backbone's tokens.
 
-    What a forest with neighbourhood features sees; it learns what such forests say
-    (training/teacher.py).
+    It learns what the usual classifiers say, that discriminant among them (training/teacher.py).
     """
 
     mean: Tensor
     spread: Tensor
 
-    def __init__(self, bands: int, classes: int) -> None:
+    def __init__(self, bands: int, classes: int, dim: int = 0) -> None:
+        """`dim` is the width of the tokens; 0 where there are none."""
         super().__init__()
-        count = feature_count(bands, SIDES)
+        self.tokens = TokenOpinion(dim, classes) if dim else None
+        self.local = feature_count(bands, SIDES)
+        count = self.local + classes * bool(dim)
         self.register_buffer("mean", torch.zeros(count))
         self.register_buffer("spread", torch.ones(count))
         self.layers = nn.Sequential(
@@ -35,16 +40,30 @@ class LocalBranch(nn.Module):
             nn.Conv2d(WIDTH, classes, 1),
         )
 
-    def forward(self, image: Tensor) -> Tensor:
-        """image (B, bands, H, W). Returns logits (B, classes, H, W)."""
+    def forward(self, image: Tensor, tokens: Tensor | None = None) -> Tensor:
+        """image (B, bands, H, W), tokens (B, dim, h, w). Returns logits (B, classes, H, W)."""
         with torch.autocast(image.device.type, enabled=False):
             values = features(image.float(), SIDES)
+            if self.tokens is not None and tokens is not None:
+                chances = self.tokens(resize_to(tokens.float(), image))
+                values = torch.cat([values, chances], 1)
         return self.judge(values)
 
     def judge(self, values: Tensor) -> Tensor:
-        """Logits (B, classes, H, W) of features (B, F, H, W)."""
+        """Logits (B, classes, H, W) of features (B, F, H, W), the tokens' chances among them."""
         shape = (1, -1, 1, 1)
         return self.layers((values - self.mean.view(shape)) / self.spread.view(shape))  # type: ignore[no-any-return]
+
+    def with_opinion(self, values: Tensor) -> Tensor:
+        """Features (N, F) whose tokens, the last of them, are replaced by what is made of them."""
+        assert self.tokens is not None  # nosec B101: asked only where there are any
+        device = self.tokens.low.device
+        with torch.no_grad():
+            chances = [
+                self.tokens(part[:, self.local :, None, None].to(device))[:, :, 0, 0].to(values)
+                for part in values.split(4096)
+            ]
+        return torch.cat([values[:, : self.local], torch.cat(chances)], 1)
 
     def look_at(self, values: Tensor) -> None:
         """Take mean and spread of features (N, F) as those to be expected."""

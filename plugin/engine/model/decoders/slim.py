@@ -27,15 +27,21 @@ def spectral_branch(bands: int, classes: int, width: int) -> nn.Module:
 
 
 def joined(
-    spectral: nn.Module, distilled: nn.Module, trust: Tensor, image: Tensor, around: Tensor
+    spectral: nn.Module,
+    distilled: nn.Module,
+    trust: Tensor,
+    image: Tensor,
+    around: Tensor,
+    tokens: Tensor | None,
 ) -> Tensor:
     """Three opinions as one: logits (B, classes, H, W) of an image and of its surroundings.
 
     ``trust`` (0 to 1) is how much what learns by gradients counts beside what the usual classifiers
-    say: a network needs more polygons than they.
+    say: a network needs more polygons than they. ``tokens`` are those of the plain backbone.
     """
     # In float32: half precision's ties would go to the class that comes first.
-    labels, classic = (branch(image).float().log_softmax(1) for branch in (spectral, distilled))
+    labels = spectral(image).float().log_softmax(1)
+    classic = distilled(image, tokens).float().log_softmax(1)
     share = SHARE * trust
     return share * labels + (1 - share) * classic + trust * around.float() / 2  # type: ignore[no-any-return]
 
@@ -55,12 +61,15 @@ class SlimDecoder(nn.Module):
     depths = 2
     trust: Tensor
 
-    def __init__(self, bands: int, dims: Sequence[int], classes: int, width: int = 32) -> None:
-        """`dims` are the widths of the feature maps; none means the decoder alone."""
+    def __init__(
+        self, bands: int, dims: Sequence[int], classes: int, width: int = 32, plain: int = 0
+    ) -> None:
+        """`dims` are the widths of the feature maps; none means the decoder alone. `plain` is that
+        of the plain backbone's tokens, 0 where they are not looked at."""
         super().__init__()
         w = width
         self.spectral = spectral_branch(bands, classes, 2 * w)
-        self.distilled = LocalBranch(bands, classes)
+        self.distilled = LocalBranch(bands, classes, plain)
         self.register_buffer("trust", torch.ones(()))
         self.stem = nn.Sequential(nn.Conv2d(bands, w, 3, padding=1), ChannelNorm(w), nn.GELU())
         self.at_full = ConvBlock(w, w)
@@ -87,7 +96,10 @@ class SlimDecoder(nn.Module):
         x = self.up_full(torch.cat([resize_to(x, full), full], 1))
         return self.head(x)  # type: ignore[no-any-return]
 
-    def forward(self, image: Tensor, maps: Sequence[Tensor]) -> Tensor:
-        """image (B, bands, H, W), maps (B, dim, h, w) each. Returns logits (B, classes, H, W)."""
+    def forward(
+        self, image: Tensor, maps: Sequence[Tensor], tokens: Tensor | None = None
+    ) -> Tensor:
+        """image (B, bands, H, W), maps and the plain backbone's tokens (B, dim, h, w). Returns
+        logits (B, classes, H, W)."""
         around = self.surroundings(image, maps)
-        return joined(self.spectral, self.distilled, self.trust, image, around)
+        return joined(self.spectral, self.distilled, self.trust, image, around, tokens)

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+import contextlib
+from collections.abc import Iterator, Sequence
+from typing import Any, TypeGuard
 
 import torch
-from peft import get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
+from peft import (
+    PeftModel,
+    get_peft_model,
+    get_peft_model_state_dict,
+    set_peft_model_state_dict,
+)
 from torch import Tensor, nn
 
 from ...backbones.base import Backbone
@@ -94,6 +100,37 @@ def merged(backbone: nn.Module, method: Method) -> nn.Module:
     plain: nn.Module = merge()
     targets.fuse(plain)
     return plain
+
+
+def taken_off(backbone: nn.Module, method: Method) -> nn.Module:
+    """The backbone as it was before a method that `keeps_plain`."""
+    if method.name not in kin.KIN:
+        return backbone
+    take_off: Any = backbone.unload
+    plain: nn.Module = take_off()
+    targets.fuse(plain)
+    return plain
+
+
+def keeps_plain(method: Method) -> bool:
+    """Whether the backbone can still be asked what it said before the method changed it."""
+    return method.name == "frozen" or (method.name in kin.KIN and method.name not in PRINCIPAL)
+
+
+@contextlib.contextmanager
+def unadapted(backbone: nn.Module) -> Iterator[None]:
+    """Within the ``with`` block, the backbone computes as it did before a method that
+    `keeps_plain`."""
+    if is_added_to(backbone):
+        with backbone.disable_adapter():
+            yield
+    else:
+        yield
+
+
+def is_added_to(backbone: nn.Module | None) -> TypeGuard[PeftModel]:
+    """Whether a backbone has an adapter beside its own weights."""
+    return isinstance(backbone, PeftModel)
 
 
 def peft_config(method: Method) -> dict[str, Any]:

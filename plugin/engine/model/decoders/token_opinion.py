@@ -1,0 +1,61 @@
+"""What a linear discriminant makes of the backbone's tokens."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+# The logit's offset of a class that no labelled pixel had.
+UNSEEN = -30.0
+
+
+class Rule(NamedTuple):
+    """A linear discriminant: its features' lowest and highest values [dim], and for the ``classes``
+    [k] that it knows their weights [k, dim] and offsets [k] before a softmax."""
+
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
+    weight: NDArray[np.float64]
+    bias: NDArray[np.float64]
+    classes: NDArray[np.int64]
+
+
+class TokenOpinion(nn.Module):
+    """Class probabilities of tokens by a linear discriminant that was fitted elsewhere.
+
+    Each feature is held within what it had where the discriminant learnt
+    (training/discriminant.py): far outside of that it would be the surer the less it knows.
+    """
+
+    low: Tensor
+    high: Tensor
+    weight: Tensor
+    bias: Tensor
+
+    def __init__(self, dim: int, classes: int) -> None:
+        """Knows nothing yet: all classes alike."""
+        super().__init__()
+        for name, shape in (("low", (dim,)), ("high", (dim,)), ("weight", (classes, dim)),
+                            ("bias", (classes,))):  # fmt: skip
+            self.register_buffer(name, torch.zeros(shape))
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """tokens (B, dim, H, W). Returns probabilities (B, classes, H, W)."""
+        shape = (1, -1, 1, 1)
+        held = tokens.clamp(self.low.view(shape), self.high.view(shape))
+        return F.conv2d(held, self.weight[:, :, None, None], self.bias).softmax(1)
+
+    def take(self, rule: Rule) -> None:
+        """Be that discriminant."""
+        # In half precision, as the file holds them, so that the score is that of the file.
+        self.weight.zero_()
+        self.bias.fill_(UNSEEN)
+        self.low.copy_(torch.from_numpy(rule.low).half())
+        self.high.copy_(torch.from_numpy(rule.high).half())
+        self.weight[rule.classes] = torch.from_numpy(rule.weight).half().to(self.weight)
+        self.bias[rule.classes] = torch.from_numpy(rule.bias).half().to(self.bias)

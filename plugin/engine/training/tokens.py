@@ -1,0 +1,131 @@
+"""The plain backbone's tokens, brought to single pixels."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ..data.unseen import Box
+from ..devices import mixed_precision
+from ..memory import Portion
+from ..model.decoders.image_branch import branches_of
+from ..model.layers import resize_to
+from ..model.segmenter import Segmenter
+from .samples import Samples
+
+# Squares of an image that are looked at together.
+TOGETHER = 8
+# The most squares with labels that are looked at, and the share of a run's time for them; as much
+# for the landscape.
+SQUARES, SHARE = 256, 0.1
+_NOBODY = np.zeros(0, np.int32)
+
+
+class Tokens:
+    """Asks a segmenter's backbone, as it was before any method, for its last features at pixels.
+
+    ``dim`` is their number, 0 where the decoder doesn't look at them.
+    """
+
+    def __init__(
+        self, segmenter: Segmenter, device: torch.device, chip: int, seconds: float | None
+    ) -> None:
+        """They are looked at in windows of ``chip`` pixels, as a map's are; ``seconds`` are those
+        of the whole run, None where they don't bound it."""
+        branches = branches_of(segmenter.decoder)
+        opinion = None if branches is None else branches.distilled.tokens
+        self.segmenter, self.device, self.chip = segmenter, device, chip
+        self.dim = 0 if opinion is None else len(opinion.low)
+        self.seconds = None if seconds is None else SHARE * seconds
+        self._portion = Portion(TOGETHER)
+
+    @torch.no_grad()
+    def of(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Tokens [B, dim, H, W] of each pixel of standardised images [B, C, H, W]."""
+        training = self.segmenter.training
+        self.segmenter.to(self.device).eval()
+        image = torch.from_numpy(images).to(self.device)
+        parts = self._portion.run(lambda size: [self._of(part) for part in image.split(size)])
+        self.segmenter.train(training)
+        return torch.cat(parts).cpu().numpy()
+
+    def _of(self, image: torch.Tensor) -> torch.Tensor:
+        with mixed_precision(self.device):
+            tokens = self.segmenter.plain(image)
+        assert tokens is not None  # nosec B101: `dim` says so
+        return resize_to(tokens.float(), image)
+
+    def at(
+        self,
+        samples: Samples,
+        places: NDArray[np.int64],
+        classes: NDArray[np.int64],
+        near: Sequence[Box | None],
+        seed: int,
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Which of the pixels [N, 3] (image, row, column) were looked at [n], and their tokens
+        [n, dim].
+
+        All of them, unless they lie in more squares than `SQUARES`, or than time allows for; each
+        class comes to its turn. ``near`` is as for `Aim`.
+        """
+        # The middle of a window, whose tokens have seen what is around it.
+        size = self.chip // 2
+        keys = places // np.array([1, size, size])
+        found, which = np.unique(keys, axis=0, return_inverse=True)
+        which = which.ravel()
+        order = _by_turns(which, classes, np.random.default_rng(seed))[:SQUARES]
+        started, picked, tokens = time.monotonic(), [], []
+        for first in range(0, len(order), TOGETHER):
+            if first and self.over(started):
+                break
+            some = order[first : first + TOGETHER]
+            corners = [
+                (image, row * size - size // 2, column * size - size // 2)
+                for image, row, column in found[some].tolist()
+            ]
+            images = np.stack([self._window(samples, *corner, near) for corner in corners])
+            for values, place, (_, top, left) in zip(self.of(images), some, corners, strict=True):
+                mine = np.flatnonzero(which == place)
+                rows, columns = places[mine, 1] - top, places[mine, 2] - left
+                picked.append(mine)
+                tokens.append(values[:, rows, columns].T)
+        return np.concatenate(picked), np.concatenate(tokens)
+
+    def _window(
+        self, samples: Samples, image: int, row: int, column: int, near: Sequence[Box | None]
+    ) -> NDArray[np.float32]:
+        values = samples.chip(image, row, column, self.chip, _NOBODY).image
+        return within(values, row, column, near[image] if near else None)
+
+    def over(self, started: float) -> bool:
+        """Whether what began at a time of the monotonic clock has used up its share."""
+        return self.seconds is not None and time.monotonic() - started > self.seconds
+
+
+def _by_turns(
+    which: NDArray[np.int64], classes: NDArray[np.int64], rng: np.random.Generator
+) -> list[int]:
+    """The squares that pixels [N] lie in, by their numbers, those of each class by turns."""
+    queues = [rng.permutation(np.unique(which[classes == one])).tolist()
+              for one in np.unique(classes)]  # fmt: skip
+    longest = max((len(queue) for queue in queues), default=0)
+    turns = [queue[turn] for turn in range(longest) for queue in queues if turn < len(queue)]
+    return list(dict.fromkeys(turns))
+
+
+def within(
+    values: NDArray[np.float32], row: int, column: int, box: Box | None
+) -> NDArray[np.float32]:
+    """The values [C, H, W] that begin at a row and column, with zeros beyond a box (None: none)."""
+    if box is None:
+        return values
+    left, top, right, bottom = box
+    height, width = values.shape[1:]
+    rows, columns = np.arange(row, row + height), np.arange(column, column + width)
+    inside = np.outer((rows >= top) & (rows < bottom), (columns >= left) & (columns < right))
+    return np.where(inside, values, np.float32(0))

@@ -36,8 +36,7 @@ def study(
     """
     device = next(branch.parameters()).device
     generator = torch.Generator().manual_seed(seed)
-    if branch.tokens is not None:
-        values = branch.with_opinion(values)
+    values = branch.with_opinion(values)
     branch.look_at(values)
 
     def loss() -> Tensor:

@@ -8,11 +8,12 @@ import torch
 from tilth_engine.errors import Cancelled
 from tilth_engine.model.decoders.local import SIDES, LocalBranch
 from tilth_engine.model.decoders.neighbourhood import feature_count, features
+from tilth_engine.model.decoders.token_opinion import TokenOpinion
 from tilth_engine.training.discriminant import Discriminant, ranks_among
 from tilth_engine.training.neighbourhood import features_at
 from tilth_engine.training.samples import Samples
 from tilth_engine.training.study import feature_jitter, study
-from tilth_engine.training.teacher import Labelled, soft_labels
+from tilth_engine.training.teacher import Labelled, nearness, soft_labels
 
 BANDS = 2
 COUNT = feature_count(BANDS, SIDES)
@@ -103,6 +104,57 @@ def test_ranks_tell_classes_apart_where_a_few_values_are_far_from_all_others():
     assert right[1] > 0.9 and right[1] > right[0] + 0.1
 
 
+@pytest.mark.parametrize("known", [(0, 2), (0, 1, 2)])
+def test_the_discriminant_on_tokens_is_the_same_as_a_layer(known):
+    rng = np.random.default_rng(0)
+    classes = np.array(known)[np.arange(90) % len(known)]
+    values = rng.normal(size=(90, 5)) + 2 * classes[:, None] * [1, 0, -1, 0, 0]
+    model = Discriminant()
+    model.fit(values, classes)
+    layer = TokenOpinion(5, 3)
+    layer.take(model.rule())
+    asked = 5 * rng.normal(size=(40, 5))
+
+    found = layer(torch.from_numpy(asked).float()[:, :, None, None])[:, :, 0, 0].numpy()
+    np.testing.assert_allclose(found[:, list(known)], model.predict_proba(asked), atol=0.02)
+    np.testing.assert_allclose(found.sum(1), 1, rtol=1e-5)
+
+
+def test_what_tokens_tell_is_in_the_opinion_and_the_branch_learns_it():
+    rng = np.random.default_rng(0)
+    values, around = pixels(600), pixels(3000, seed=1)
+    tokens = [rng.normal(size=(len(v), 6)).astype(np.float32) for v in (values, around)]
+    table, land = (np.concatenate(pair, 1) for pair in zip((values, around), tokens, strict=True))
+    classes = (tokens[0][:, 0] > 0).astype(int)
+    branch = LocalBranch(BANDS, 2, dim=6)
+    units = np.arange(600, dtype=np.int32) % 6
+    found, chances = soft_labels(Labelled(table, classes, units), land, BANDS, SIDES, 2, 0,
+                                 opinion_of=branch.tokens)  # fmt: skip
+    truth = tokens[1][:, 0] > 0
+    assert (chances[:3000].argmax(1) == truth).mean() > 0.9
+
+    study(branch, torch.from_numpy(found), torch.from_numpy(chances), 0, 1.0, lambda: None)
+    asked = branch.with_opinion(torch.from_numpy(land))
+    with torch.no_grad():
+        said = branch.judge(asked.T[None, :, :, None])[0, :, :, 0].argmax(0).numpy()
+    assert (said == truth).mean() > 0.9
+
+
+def test_far_from_the_labels_the_discriminants_count_less_unless_polygons_are_few():
+    values = pixels(300)
+    asked = np.concatenate([values[:10], values[:10] + 5, pixels(500, seed=1)])
+    classes = np.zeros(300, int)
+
+    def counted(polygons):
+        units = (np.arange(300) % polygons).astype(np.int32)
+        return nearness(Labelled(values, classes, units), asked, BANDS)
+
+    assert (counted(3) == 1).all()
+    many = counted(30)
+    np.testing.assert_allclose(many[:10], 1)
+    np.testing.assert_allclose(many[10:20], 0.01)
+
+
 def test_a_class_of_a_pixel_or_two_is_taken():
     values = pixels(40)
     classes = np.zeros(40, int)
@@ -144,9 +196,11 @@ def test_the_branch_computes_the_features_of_an_image_itself():
 def test_light_changes_bands_and_means_alike_and_keeps_spreads_positive():
     values = torch.from_numpy(pixels(300))
     generator = torch.Generator().manual_seed(0)
-    assert torch.equal(feature_jitter(values, generator, 0.0), values)
+    values = torch.cat([values, torch.rand(300, 4)], 1)
+    assert torch.equal(feature_jitter(values, COUNT, generator, 0.0), values)
     values[:, :BANDS] = values[:, BANDS : 2 * BANDS]
-    changed = feature_jitter(values, generator, 0.3)
+    changed = feature_jitter(values, COUNT, generator, 0.3)
+    assert torch.equal(changed[:, COUNT:], values[:, COUNT:]), "what is said of tokens stays"
     step = (changed - values)[:, : 2 * BANDS]
     same = step[:, :BANDS] - step[:, BANDS:]  # the noise alone
     assert 0.02 < same.std() < 0.04 and step.std() > 0.1

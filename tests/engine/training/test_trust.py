@@ -21,8 +21,9 @@ class Sees(nn.Module):
     def __init__(self, band):
         super().__init__()
         self.band = band
+        self.tokens = None
 
-    def forward(self, image):
+    def forward(self, image, tokens=None):
         seen = image[:, self.band : self.band + 1]
         return torch.cat([seen, -seen], 1)
 

@@ -137,7 +137,7 @@ def test_what_tokens_tell_is_in_the_opinion_and_the_branch_learns_it():
     asked = branch.with_opinion(torch.from_numpy(land))
     with torch.no_grad():
         said = branch.judge(asked.T[None, :, :, None])[0, :, :, 0].argmax(0).numpy()
-    assert (said == truth).mean() > 0.9
+    assert (said == truth).mean() > 0.85
 
 
 def test_far_from_the_labels_the_discriminants_count_less_unless_polygons_are_few():

@@ -131,7 +131,7 @@ def test_what_tokens_tell_is_in_the_opinion_and_the_branch_learns_it():
     found, chances = soft_labels(Labelled(table, classes, units), land, BANDS, SIDES, 2, 0,
                                  opinion_of=branch.tokens)  # fmt: skip
     truth = tokens[1][:, 0] > 0
-    assert (chances[:3000].argmax(1) == truth).mean() > 0.9
+    assert (chances[:3000].argmax(1) == truth).mean() > 0.85
 
     study(branch, torch.from_numpy(found), torch.from_numpy(chances), 0, 1.0, lambda: None)
     asked = branch.with_opinion(torch.from_numpy(land))

@@ -20,8 +20,9 @@ from .training.tokens import Tokens, within
 
 # How many of them training looks at.
 PIXELS = 20_000
-# Squares along either side of a part of an image; more where few of their pixels are valid.
-ACROSS = (16, 64)
+# Squares along either side of a part of an image; more where few of their pixels are valid. Fewer
+# where the backbone looks at each, which takes its time: as many pixels as are wanted.
+ACROSS, ACROSS_SEEN = (16, 64), (12, 48)
 ENOUGH = 2000
 # Chips from all over the images, and how many values they may have in all.
 VIEWS, FEWEST_VIEWS, VIEW_VALUES = 96, 8, 16_000_000
@@ -43,14 +44,14 @@ def landscape(
     backbone's follow the others, and the pixels are as many as time allows for.
     """
     rng = np.random.default_rng(seed)
+    if tokens is not None and not tokens.dim:
+        tokens = None
     parts = []
     for index, (image, normalisation) in enumerate(zip(images, normalisations, strict=True)):
         box = near[index] if near else (0, 0, image.width, image.height)
         if box is not None:
-            values = _values(image, normalisation, box, tokens, rng)
-            # Squares overlap in a small image: so many pixels are all of it.
-            most = min(PIXELS // len(images), image.width * image.height)
-            picked = rng.permutation(len(values))[:most]
+            values = _values(image, normalisation, box, tokens, rng, len(images))
+            picked = rng.permutation(len(values))[: PIXELS // len(images)]
             parts.append(values[np.sort(picked)])
     return np.concatenate(parts)
 
@@ -90,30 +91,39 @@ def _values(
     box: Box,
     tokens: Tokens | None,
     rng: np.random.Generator,
+    images: int,
 ) -> NDArray[np.float32]:
     """The features [N, F] of valid pixels in squares that are evenly spread over the box."""
-    started, dim = time.monotonic(), 0 if tokens is None else tokens.dim
-    for across in ACROSS:
-        parts = [np.zeros((0, feature_count(image.count, SIDES) + dim), np.float32)]
+    started = time.monotonic()
+    for across in ACROSS if tokens is None else ACROSS_SEEN:
         squares = list(_squares(image, box, across))
-        if tokens is not None and dim:  # where time is short, so that those looked at lie anywhere
+        if tokens is not None:  # where time is short, those looked at still lie anywhere
             squares = [squares[place] for place in rng.permutation(len(squares))]
+        count = feature_count(image.count, SIDES) + (0 if tokens is None else tokens.dim)
+        parts = [np.zeros((0, count), np.float32)]
         for window in squares:
-            values, valid = normalisation.read(image, _with_margin(window, MARGIN))
-            found = features(torch.from_numpy(values)[None], SIDES)[0].numpy()
-            inner = np.s_[MARGIN:-MARGIN, MARGIN:-MARGIN]
-            here = found[(slice(None), *inner)][:, valid[inner]].T
-            if tokens is not None and dim and len(here):
-                if len(parts) > 1 and tokens.over(started):
-                    break
-                seen = _tokens(image, normalisation, window, box, tokens)
-                here = np.concatenate([here, seen[:, valid[inner]].T], 1)
-            elif dim:
-                continue
-            parts.append(here)
+            if tokens is not None and len(parts) > 1 and tokens.over(started, images):
+                break
+            parts.append(_features(image, normalisation, window, box, tokens))
         if sum(len(part) for part in parts) >= ENOUGH:
             break
     return np.concatenate(parts)
+
+
+def _features(
+    image: Image, normalisation: Normalisation, window: Window, box: Box, tokens: Tokens | None
+) -> NDArray[np.float32]:
+    """The features [N, F] of a window's valid pixels."""
+    values, valid = normalisation.read(image, _with_margin(window, MARGIN))
+    inner = np.s_[MARGIN:-MARGIN, MARGIN:-MARGIN]
+    known = valid[inner]
+    found = features(torch.from_numpy(values)[None], SIDES)[0].numpy()
+    here = found[(slice(None), *inner)][:, known].T
+    if tokens is None:
+        return here
+    if not known.any():
+        return np.zeros((0, here.shape[1] + tokens.dim), np.float32)
+    return np.concatenate([here, _tokens(image, normalisation, window, box, tokens)[:, known].T], 1)
 
 
 def _tokens(
@@ -138,15 +148,23 @@ def _with_margin(window: Window, margin: int) -> Window:
 
 
 def _squares(image: Image, box: Box, across: int) -> Iterator[Window]:
-    """Squares in a box; where it is a part of the image, what is around them is in it, too."""
+    """Squares in a box, at most so many across; where it is a part of the image, what is around
+    them is in it, too."""
     left, right = _between(box[0], box[2], image.width)
     top, bottom = _between(box[1], box[3], image.height)
     if left >= right or top >= bottom:
         return
     width, height = min(SIDE, right - left), min(SIDE, bottom - top)
-    for row in np.unique(np.linspace(top, bottom - height, across).astype(int)):
-        for column in np.unique(np.linspace(left, right - width, across).astype(int)):
-            yield Window(int(column), int(row), width, height)
+    for row in _firsts(top, bottom - height, across):
+        for column in _firsts(left, right - width, across):
+            yield Window(column, row, width, height)
+
+
+def _firsts(first: int, last: int, count: int) -> list[int]:
+    """Where squares begin from ``first`` to ``last``: as many as there is room for, at most so
+    many."""
+    count = min(count, (last - first) // SIDE + 2)
+    return np.unique(np.linspace(first, last, count).astype(int)).tolist()
 
 
 def _start(first: int, end: int, total: int, size: int, rng: np.random.Generator) -> int | None:

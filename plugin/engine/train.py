@@ -164,10 +164,11 @@ def _learner(
     if isinstance(segmenter.decoder, ForestDecoder):
         return Growth(segmenter, aim, *fixed)
     land = (ready.images, ready.normalisations)
-    tokens = Tokens(segmenter, device, settings.chip, settings.seconds)
+    tokens = Tokens(segmenter, device, settings.chip, settings.seconds, reporter.check)
+    reporter.progress(0.05, "Looking at the landscape")
     around = landscape(*land, settings.seed, near, tokens)
     elsewhere = views(*land, settings.chip, settings.seed, near)
-    return Loop(segmenter, aim, *fixed, around, elsewhere, reporter.warn)
+    return Loop(segmenter, aim, *fixed, around, elsewhere, reporter.warn, tokens)
 
 
 def _learn_all(ready: Prepared, loop: Learner, samples: Samples, reporter: Reporter) -> None:

@@ -60,6 +60,7 @@ class Loop(Scorer):
         landscape: NDArray[np.float32] | None = None,
         elsewhere: Sequence[Chip] = (),
         told: Callable[[str], None] = lambda text: None,
+        tokens: Tokens | None = None,
     ) -> None:
         """``landscape`` [N, F]: features of pixels from all over the images, labelled or not;
         ``elsewhere``: chips from all over the images, without labels.
@@ -68,7 +69,7 @@ class Loop(Scorer):
         """
         portion = Portion(settings.batch, lambda size: told(self._told(size)))
         super().__init__(segmenter, held_out, classes, device, settings, portion)
-        self.tokens = Tokens(segmenter, device, settings.chip, settings.seconds)
+        self.tokens = tokens or Tokens(segmenter, device, settings.chip, settings.seconds)
         self.aim = aim
         self.batch = settings.batch
         drawn, seen = aim.pixels(), aim.sampled(settings.seed)

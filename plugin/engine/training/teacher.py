@@ -22,7 +22,7 @@ MOST = 8_000
 # Labelled pixels whose soft labels are learnt from at the least, if there are as many.
 LABELLED = 2_000
 # What the discriminants together, and the one on tokens, count beside the forests' 5.
-LINEAR, ON_TOKENS = 4.0, 3.0
+LINEAR, ON_TOKENS = 4.0, 2.0
 # Where the land looks like no polygon their guesses are wild, and they count the less the farther
 # its bands are from all that was labelled (this far, in the landscape's standard deviations: by
 # 1/e), but for this many polygons a class or fewer, where all land is far (docs/method.md).

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -19,9 +20,11 @@ from .samples import Samples
 
 # Squares of an image that are looked at together.
 TOGETHER = 8
-# The most squares with labels that are looked at, and the share of a run's time for them; as much
-# for the landscape.
-SQUARES, SHARE = 256, 0.1
+# The most squares with labels that are looked at.
+SQUARES = 256
+# The share of a run's time that they may take, and the seconds at the most; as much for the
+# landscape.
+SHARE, LONGEST = 0.1, 20.0
 _NOBODY = np.zeros(0, np.int32)
 
 
@@ -32,20 +35,27 @@ class Tokens:
     """
 
     def __init__(
-        self, segmenter: Segmenter, device: torch.device, chip: int, seconds: float | None
+        self,
+        segmenter: Segmenter,
+        device: torch.device,
+        chip: int,
+        seconds: float | None = None,
+        step: Callable[[], None] = lambda: None,
     ) -> None:
         """They are looked at in windows of ``chip`` pixels, as a map's are; ``seconds`` are those
-        of the whole run, None where they don't bound it."""
+        of the whole run, None where they don't bound it. ``step`` is called before each look."""
         branches = branches_of(segmenter.decoder)
         opinion = None if branches is None else branches.distilled.tokens
         self.segmenter, self.device, self.chip = segmenter, device, chip
         self.dim = 0 if opinion is None else len(opinion.low)
-        self.seconds = None if seconds is None else SHARE * seconds
+        self.seconds = min(LONGEST, math.inf if seconds is None else SHARE * seconds)
+        self.step = step
         self._portion = Portion(TOGETHER)
 
     @torch.no_grad()
     def of(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
         """Tokens [B, dim, H, W] of each pixel of standardised images [B, C, H, W]."""
+        self.step()
         training = self.segmenter.training
         self.segmenter.to(self.device).eval()
         image = torch.from_numpy(images).to(self.device)
@@ -103,9 +113,10 @@ class Tokens:
         values = samples.chip(image, row, column, self.chip, _NOBODY).image
         return within(values, row, column, near[image] if near else None)
 
-    def over(self, started: float) -> bool:
-        """Whether what began at a time of the monotonic clock has used up its share."""
-        return self.seconds is not None and time.monotonic() - started > self.seconds
+    def over(self, started: float, parts: int = 1) -> bool:
+        """Whether what began at a time of the monotonic clock, one of so many parts, has used up
+        its time."""
+        return time.monotonic() - started > self.seconds / parts
 
 
 def _by_turns(

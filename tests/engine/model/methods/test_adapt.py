@@ -16,7 +16,7 @@ from tilth_engine.errors import TilthError
 from tilth_engine.jobs import TrainJob
 from tilth_engine.method_list import METHODS
 from tilth_engine.model import segmenter
-from tilth_engine.model.decoders.factory import DecoderSettings
+from tilth_engine.model.decoders.factory import DecoderSettings, make
 from tilth_engine.model.methods import adapt, kin
 from tilth_engine.model.methods.method import Method
 from torch.nn import functional
@@ -169,6 +169,73 @@ def maps(network):
     image = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         return network.eval()(image, [4])[0]
+
+
+PLAIN = [name for name in METHODS if adapt.keeps_plain(Method(name))]
+
+
+def test_methods_that_add_to_the_weights_keep_the_plain_backbone():
+    changed = {"pissa", "olora", "bitfit", "vpt", "vit-adapter", "full", "probe"}
+    assert set(PLAIN) == set(METHODS) - changed
+
+
+@pytest.mark.parametrize("name", PLAIN)
+def test_the_plain_backbone_can_still_be_asked(name):
+    network, method = moved(name)
+    expected, adapted = maps(tiny()), maps(network)
+    learning = set(adapt.trainable_names(network))
+    with adapt.unadapted(network):
+        found = maps(network)
+    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(maps(network), adapted)
+    assert set(adapt.trainable_names(network)) == learning
+    torch.testing.assert_close(maps(adapt.taken_off(network, method)), expected)
+
+
+def test_asking_the_plain_backbone_within_a_step_changes_no_gradient():
+    def gradients(ask):
+        network, _ = moved("lora")
+        image = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+        loss = network(image, [4])[0].square().mean()
+        if ask:
+            with torch.no_grad(), adapt.unadapted(network):
+                network(image, [4])
+        loss.backward()
+        return {n: p.grad for n, p in network.named_parameters() if p.grad is not None}
+
+    without, asked = gradients(False), gradients(True)
+    assert without.keys() == asked.keys() and len(asked) > 0
+    assert all(torch.equal(without[name], asked[name]) for name in asked)
+
+
+@pytest.mark.parametrize("trust", [0.0, 0.5])
+def test_a_network_that_looks_at_plain_tokens_maps_as_it_was_trained(trust):
+    settings = DecoderSettings("slim", tokens=True)
+    network, method = segmenter.build("embedded", method_of("lora"), settings, INPUTS, 2)
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for value in network.parameters():
+            value += 0.05 * torch.randn(value.shape, generator=generator)
+        opinion = network.decoder.distilled.tokens
+        opinion.weight.normal_(generator=generator)
+        opinion.low.fill_(-1), opinion.high.fill_(1)
+        network.decoder.trust.fill_(trust)
+        expected = network.eval()(images())
+        network.settle(method)
+        torch.testing.assert_close(network.eval()(images()), expected, atol=1e-4, rtol=1e-4)
+        opinion.weight.zero_()
+        assert not torch.allclose(network(images()), expected, atol=1e-2)
+    assert isinstance(network.backbone, PeftModel) == (trust > 0)
+
+
+def test_tokens_are_not_looked_at_where_they_are_coarse_or_an_older_card_says_nothing():
+    for name in ("slim", "unet"):
+        for stride, expected in ((8.0, True), (16.0, False)):
+            made = make(DecoderSettings(name, tokens=True), 3, (8,) * 4, (stride,) * 4, 2)
+            assert (made.distilled.tokens is not None) == expected
+    card_of_before = DecoderSettings().to_dict()
+    del card_of_before["tokens"]
+    assert not DecoderSettings.from_dict(card_of_before).tokens
 
 
 @pytest.mark.parametrize("name", METHODS)

@@ -61,6 +61,7 @@ def main() -> None:
     parser.add_argument("--side", choices=("tilth", "terratorch"), help=argparse.SUPPRESS)
     parser.add_argument("--work", help=argparse.SUPPRESS)
     parser.add_argument("--rate", type=float, default=0.0, help=argparse.SUPPRESS)
+    parser.add_argument("--seconds", type=float, default=0.0, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.threads:
         torch.set_num_threads(options.threads)
@@ -82,11 +83,10 @@ def compare(options: argparse.Namespace, model: str) -> None:
             for name in seconds:
                 last[name] = child(options, model, folder, name, 0.0)
                 seconds[name].append(last[name]["step_seconds"])
-        best = {"terratorch": best_of(options, model, folder, "terratorch", options.steps)}
+        best = {"terratorch": best_of(options, model, folder, "terratorch", steps=options.steps)}
         needed, target = min(best["terratorch"]["curve"], key=lambda point: point[1])
         # As a user of Tilth gives a training its minutes: half of what the other needed.
-        steps = max(int(needed / 2 / min(seconds["tilth"])), 1)
-        best["tilth"] = best_of(options, model, folder, "tilth", steps)
+        best["tilth"] = best_of(options, model, folder, "tilth", seconds=needed / 2)
     reached = {
         name: next((at for at, loss in run["curve"] if loss <= target), None)
         for name, run in best.items()
@@ -103,7 +103,7 @@ def compare(options: argparse.Namespace, model: str) -> None:
         "tensors_mb": {name: last[name]["tensors_mb"] for name in seconds},
         "saved_mb": {name: last[name]["saved_mb"] for name in seconds},
         "best_rate": {name: run["rate"] for name, run in best.items()},
-        "steps": {"terratorch": options.steps, "tilth": steps},
+        "steps": {name: run["steps"] for name, run in best.items()},
         "least_loss": {name: least(run) for name, run in best.items()},
         "target_loss": target,
         "seconds_to_target": reached,
@@ -115,10 +115,10 @@ def compare(options: argparse.Namespace, model: str) -> None:
 
 
 def best_of(
-    options: argparse.Namespace, model: str, folder: str, name: str, steps: int
+    options: argparse.Namespace, model: str, folder: str, name: str, **bound: float
 ) -> dict[str, Any]:
-    """Of one side's runs of so many steps, a run a rate, the one with the least loss."""
-    runs = [child(options, model, folder, name, rate, steps) for rate in RATES]
+    """Of one side's runs of so many steps or seconds, a run a rate, the one with the least loss."""
+    runs = [child(options, model, folder, name, rate, **bound) for rate in RATES]
     return min(runs, key=least)
 
 
@@ -128,7 +128,13 @@ def least(run: dict[str, Any]) -> float:
 
 
 def child(
-    options: argparse.Namespace, model: str, folder: str, name: str, rate: float, steps: int = 0
+    options: argparse.Namespace,
+    model: str,
+    folder: str,
+    name: str,
+    rate: float,
+    steps: int = 0,
+    seconds: float = 0.0,
 ) -> dict[str, Any]:
     """One side's run in a process of its own environment."""
     python = options.peer if name == "terratorch" else sys.executable
@@ -136,7 +142,7 @@ def child(
     command += ["--models", model, "--device", options.device, "--chip", str(options.chip)]
     command += ["--batch", str(options.batch), "--steps", str(steps)]
     command += ["--timed", str(options.timed), "--threads", str(options.threads)]
-    command += ["--rate", str(rate)]
+    command += ["--rate", str(rate), "--seconds", str(seconds)]
     done = subprocess.run(command, check=True, capture_output=True, text=True, env={**os.environ})
     return json.loads(done.stdout.splitlines()[-1])
 
@@ -151,17 +157,18 @@ def side(options: argparse.Namespace) -> dict[str, Any]:
     result: dict[str, Any] = {"version": version, "rate": options.rate}
     rng = np.random.default_rng(0)
     if options.rate:
-        spent, curve = 0.0, []
-        for number in range(options.steps):
+        number, spent, done, curve = 0, 0.0, 0.0, []
+        while done < 1:
             image, target = draw(rng, options.batch)
             started = time.monotonic()
-            step(image.to(device), target.to(device), options.rate, number / options.steps)
+            step(image.to(device), target.to(device), options.rate, done)
             wait(device)
-            spent += time.monotonic() - started
-            if number % 5 == 4 or number == options.steps - 1:
+            number, spent = number + 1, spent + time.monotonic() - started
+            done = spent / options.seconds if options.seconds else number / options.steps
+            if number % 5 == 0 or done >= 1:
                 with ready():
                     curve.append((spent, validation(network, held_out, device)))
-        return {**result, "curve": curve}
+        return {**result, "curve": curve, "steps": number}
     times = []
     with Peak(device) as peak:
         for _ in range(options.timed + 2):

@@ -55,8 +55,8 @@ def trained(result: Dict[str, Any]) -> str:
     if ((result.get("card") or {}).get("training") or {}).get("network_share") == 0 and score:
         parts.append(
             _tr(
-                "The map follows random forests alone: on the held-out polygons the network does "
-                "no better. More polygons, or more minutes, let it count."
+                "The map follows random forests and linear discriminants alone: on the held-out "
+                "polygons the network does no better. More polygons, or more minutes, let it count."
             )
         )
     epochs, seconds = result.get("epochs"), result.get("seconds")

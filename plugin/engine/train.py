@@ -50,11 +50,13 @@ EPOCH_CHIPS = 32
 MARGIN = 8
 FOLLOWS = (
     "On the held-out polygons the network is not surely better than what it learnt from random "
-    "forests: the map follows these alone. More polygons, or more minutes, let the network count."
+    "forests and linear discriminants: the map follows these alone. More polygons, or more minutes, "
+    "let the network count."
 )
 UNTOLD = (
     "Nothing is held out and the polygons are few, so that nobody could tell what the network only "
-    "guesses: the map follows random forests alone. More polygons let the network count."
+    "guesses: the map follows random forests and linear discriminants alone. More polygons let the "
+    "network count."
 )
 LEARNT = (
     "The adapter that this training goes on from may have learnt the held-out polygons: the score "

@@ -50,8 +50,8 @@ EPOCH_CHIPS = 32
 MARGIN = 8
 FOLLOWS = (
     "On the held-out polygons the network is not surely better than what it learnt from random "
-    "forests and linear discriminants: the map follows these alone. More polygons, or more minutes, "
-    "let the network count."
+    "forests and linear discriminants: the map follows these alone. More polygons, or more "
+    "minutes, let the network count."
 )
 UNTOLD = (
     "Nothing is held out and the polygons are few, so that nobody could tell what the network only "

@@ -4,8 +4,8 @@
     .venv/bin/python benchmarks/opinions.py --table       macro-F1, means over the splits
 
 The engine's own teacher (plugin/engine/training/teacher.py) on the splits of the learning curves,
-with up to 10 polygons a class; no backbone and no network but the branch. Results go line by line
-to benchmarks/results/opinions.jsonl.
+with up to 10 polygons a class, the embedded backbone's tokens among what it sees; no network but
+the branch. Results go line by line to benchmarks/results/opinions.jsonl.
 """
 
 from __future__ import annotations
@@ -31,12 +31,14 @@ from classic import Answer  # noqa: E402
 from harness import (  # noqa: E402
     RESULTS,
     Image,
+    TrainJob,
     confusion_of,
     macro_f1,
     rasterise,
     read_labels,
     read_results,
     reference_of,
+    silent,
 )
 from rasterio.windows import Window  # noqa: E402
 from revision import commit  # noqa: E402
@@ -46,11 +48,15 @@ from splits import KINDS, SEEDS, Split, read_splits, scored_classes, sizes_of  #
 from subjects import REAL, Subject, all_subjects  # noqa: E402
 from tilth_engine.landscape import landscape  # noqa: E402
 from tilth_engine.model.decoders.local import SIDES, LocalBranch  # noqa: E402
-from tilth_engine.model.decoders.neighbourhood import features  # noqa: E402
+from tilth_engine.model.decoders.neighbourhood import feature_count, features  # noqa: E402
+from tilth_engine.model.methods.method import Method  # noqa: E402
+from tilth_engine.model.segmenter import build  # noqa: E402
 from tilth_engine.normalise import Normalisation  # noqa: E402
+from tilth_engine.prepare import prepared  # noqa: E402
 from tilth_engine.training.loop import MOST  # noqa: E402
 from tilth_engine.training.study import study  # noqa: E402
-from tilth_engine.training.teacher import Labelled, opinions, soft_labels  # noqa: E402
+from tilth_engine.training.teacher import TOKENS, Labelled, opinions, soft_labels  # noqa: E402
+from tilth_engine.training.tokens import Tokens  # noqa: E402
 
 SIZES = (1, 3, 10)
 SCORED = 20_000  # pixels, at random where there are more
@@ -109,28 +115,57 @@ def _scores(subject: Subject, split: Split, size: int, seed: int) -> dict[str, A
         codes, units = rasterise(known, 0, whole)
         normalisation = Normalisation.of(image)
         values, valid = normalisation.read(image, whole)
-        land = landscape([image], [normalisation], seed)
+        looking = _looking(subject.image, labels)
+        land = landscape([image], [normalisation], seed, tokens=looking)
     table = features(torch.from_numpy(values)[None], SIDES)[0].numpy().reshape(-1, valid.size)
     names = [entry.name for entry in known.classes]
     order = {entry.code: place for place, entry in enumerate(known.classes)}
     rng = np.random.default_rng(seed)
     drawn = _some(np.flatnonzero(np.where(valid, codes, 0)), MOST, rng)
     asked = _some(np.flatnonzero((reference != "") & valid), SCORED, rng)
+
+    def seen(places: np.ndarray) -> np.ndarray:
+        return np.concatenate([table[:, places].T, _tokens(looking, values, places)], 1)
+
     labelled = Labelled(
-        table[:, drawn].T.copy(),
+        seen(drawn),
         np.array([order[code] for code in codes.ravel()[drawn]]),
         units.ravel()[drawn].astype(np.int32),
     )
     sought = reference.ravel()[asked]
     result: dict[str, Any] = {"macro_f1": {}, "ece": {}}
-    for name, chances in _answers(
-        labelled, land, table[:, asked].T.copy(), len(values), names, seed
-    ):
+    for name, chances in _answers(labelled, land, seen(asked), len(values), names, seed):
         found = np.array(names, object)[chances.argmax(1)]
         result["macro_f1"][name] = round(macro_f1(confusion_of(classes, sought, found)), 4)
         if not name.startswith(("forest", "disc")):
             answer = Answer(found, chances.max(1), {})
             result["ece"][name] = calibration_error(sought, answer)
+    return result
+
+
+def _looking(image: str, labels: str) -> Tokens:
+    """What asks the embedded backbone, built as a training with these labels builds it."""
+    job = TrainJob(images=[image], labels=labels, class_field="class", out="none.tilth")
+    cpu = torch.device("cpu")
+    with prepared(job, cpu, silent()) as ready:
+        classes = len(ready.labels.classes)
+        network, _ = build(job.backbone, Method(), ready.decoder, ready.inputs, classes)
+        return Tokens(network, cpu, ready.settings.chip)
+
+
+def _tokens(looking: Tokens, values: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """The tokens [n, dim] of an image's pixels, by their numbers [n], in windows around squares."""
+    size, margin = looking.chip // 2, looking.chip // 4
+    rows, columns = np.divmod(places, values.shape[2])
+    padded = np.pad(values, ((0, 0), (margin, looking.chip), (margin, looking.chip)))
+    result = np.zeros((len(places), looking.dim), np.float32)
+    keys = np.stack([rows // size, columns // size], 1)
+    for row, column in np.unique(keys, axis=0).tolist():
+        top, left = row * size, column * size
+        window = padded[:, top : top + looking.chip, left : left + looking.chip]
+        mine = (keys == (row, column)).all(1)
+        seen = looking.look(window[None])[0]
+        result[mine] = looking.pick(seen, rows[mine] - top + margin, columns[mine] - left + margin)
     return result
 
 
@@ -149,22 +184,31 @@ def _answers(
     for opinion in opinions(some, np.concatenate([land, some.values]), bands, SIDES, seed):
         chances = opinion.chances(asked, count)
         yield opinion.name, chances
-        group = "forests" if opinion.name.startswith("forest") else "discriminants"
-        groups[group] = groups[group] + opinion.weight * chances
+        if opinion.name != TOKENS:
+            group = "forests" if opinion.name.startswith("forest") else "discriminants"
+            groups[group] = groups[group] + opinion.weight * chances
     yield from ((name, total) for name, total in groups.items() if not isinstance(total, float))
     # The asked pixels are in the landscape for their chances: the branch does not learn from them,
     # and of their features the discriminants know no more than the ranks of all.
+    torch.manual_seed(seed)
+    local = feature_count(bands, SIDES)
+    branch = LocalBranch(bands, count, land.shape[1] - local)
     pixels, chances = soft_labels(
-        labelled, np.concatenate([asked, land]), bands, SIDES, count, seed
+        labelled, np.concatenate([asked, land]), bands, SIDES, count, seed, opinion_of=branch.tokens
     )
     yield "together", chances[: len(asked)]
-    torch.manual_seed(seed)
-    branch = LocalBranch(bands, count)
+    plain = Labelled(labelled.values[:, :local], labelled.classes, labelled.units)
+    both = np.concatenate([asked, land])[:, :local]
+    yield (
+        "together, no tokens",
+        soft_labels(plain, both, bands, SIDES, count, seed)[1][: len(asked)],
+    )
     taught = slice(len(asked), None)
     study(branch, torch.from_numpy(pixels[taught]), torch.from_numpy(chances[taught]), seed, 1.0,
           lambda: None)  # fmt: skip
     with torch.no_grad():
-        logits = branch.judge(torch.from_numpy(asked).T[None, :, :, None])[0, :, :, 0]
+        inputs = branch.with_opinion(torch.from_numpy(asked))
+        logits = branch.judge(inputs.T[None, :, :, None])[0, :, :, 0]
     yield "the branch", logits.T.softmax(1).numpy()
 
 

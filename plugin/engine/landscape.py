@@ -21,7 +21,7 @@ from .training.tokens import Tokens, within
 # How many of them training looks at.
 PIXELS = 20_000
 # Squares along either side of a part of an image; more where few of their pixels are valid. Fewer
-# where the backbone looks at each, which takes its time: as many pixels as are wanted.
+# and larger ones where the backbone looks at each, which takes its time.
 ACROSS, ACROSS_SEEN = (16, 64), (12, 48)
 ENOUGH = 2000
 # Chips from all over the images, and how many values they may have in all.
@@ -95,47 +95,50 @@ def _values(
 ) -> NDArray[np.float32]:
     """The features [N, F] of valid pixels in squares that are evenly spread over the box."""
     started = time.monotonic()
+    side = SIDE if tokens is None else tokens.chip // 2
     for across in ACROSS if tokens is None else ACROSS_SEEN:
-        squares = list(_squares(image, box, across))
-        if tokens is not None:  # where time is short, those looked at still lie anywhere
-            squares = [squares[place] for place in rng.permutation(len(squares))]
+        squares = list(_squares(image, box, across, side))
         count = feature_count(image.count, SIDES) + (0 if tokens is None else tokens.dim)
         parts = [np.zeros((0, count), np.float32)]
+        if tokens is not None:  # where time is short, those looked at still lie anywhere
+            squares = [squares[place] for place in rng.permutation(len(squares))]
         for window in squares:
             if tokens is not None and len(parts) > 1 and tokens.over(started, images):
                 break
-            parts.append(_features(image, normalisation, window, box, tokens))
+            parts.append(_features(image, normalisation, window, box, tokens, rng))
         if sum(len(part) for part in parts) >= ENOUGH:
             break
     return np.concatenate(parts)
 
 
 def _features(
-    image: Image, normalisation: Normalisation, window: Window, box: Box, tokens: Tokens | None
+    image: Image,
+    normalisation: Normalisation,
+    window: Window,
+    box: Box,
+    tokens: Tokens | None,
+    rng: np.random.Generator,
 ) -> NDArray[np.float32]:
-    """The features [N, F] of a window's valid pixels."""
+    """The features [N, F] of a window's valid pixels; with ``tokens`` of as many as `SIDE` squared,
+    at random."""
     values, valid = normalisation.read(image, _with_margin(window, MARGIN))
     inner = np.s_[MARGIN:-MARGIN, MARGIN:-MARGIN]
-    known = valid[inner]
+    rows, columns = np.nonzero(valid[inner])
+    if tokens is not None:
+        picked = rng.permutation(len(rows))[: SIDE * SIDE]
+        rows, columns = rows[picked], columns[picked]
     found = features(torch.from_numpy(values)[None], SIDES)[0].numpy()
-    here = found[(slice(None), *inner)][:, known].T
+    here = found[(slice(None), *inner)][:, rows, columns].T
     if tokens is None:
         return here
-    if not known.any():
+    if not len(rows):
         return np.zeros((0, here.shape[1] + tokens.dim), np.float32)
-    return np.concatenate([here, _tokens(image, normalisation, window, box, tokens)[:, known].T], 1)
-
-
-def _tokens(
-    image: Image, normalisation: Normalisation, window: Window, box: Box, tokens: Tokens
-) -> NDArray[np.float32]:
-    """The tokens [dim, H, W] of a window, seen with as much around it as a map's chip has."""
-    margin = (tokens.chip - SIDE) // 2
-    around = _with_margin(window, margin)
-    values, _ = normalisation.read(image, around)
-    values = within(values, around.row_off, around.col_off, box)
-    height, width = window.height, window.width
-    return tokens.of(values[None])[0][:, margin : margin + height, margin : margin + width]
+    # Seen with as much around it as a map's chip has.
+    margin = tokens.chip // 4
+    around = Window(window.col_off - margin, window.row_off - margin, tokens.chip, tokens.chip)
+    whole = within(normalisation.read(image, around)[0], around.row_off, around.col_off, box)
+    seen = tokens.pick(tokens.look(whole[None])[0], rows + margin, columns + margin)
+    return np.concatenate([here, seen], 1)
 
 
 def _with_margin(window: Window, margin: int) -> Window:
@@ -147,23 +150,23 @@ def _with_margin(window: Window, margin: int) -> Window:
     )
 
 
-def _squares(image: Image, box: Box, across: int) -> Iterator[Window]:
+def _squares(image: Image, box: Box, across: int, side: int) -> Iterator[Window]:
     """Squares in a box, at most so many across; where it is a part of the image, what is around
     them is in it, too."""
     left, right = _between(box[0], box[2], image.width)
     top, bottom = _between(box[1], box[3], image.height)
     if left >= right or top >= bottom:
         return
-    width, height = min(SIDE, right - left), min(SIDE, bottom - top)
-    for row in _firsts(top, bottom - height, across):
-        for column in _firsts(left, right - width, across):
+    width, height = min(side, right - left), min(side, bottom - top)
+    for row in _firsts(top, bottom - height, across, side):
+        for column in _firsts(left, right - width, across, side):
             yield Window(column, row, width, height)
 
 
-def _firsts(first: int, last: int, count: int) -> list[int]:
+def _firsts(first: int, last: int, count: int, side: int) -> list[int]:
     """Where squares begin from ``first`` to ``last``: as many as there is room for, at most so
     many."""
-    count = min(count, (last - first) // SIDE + 2)
+    count = min(count, (last - first) // side + 2)
     return np.unique(np.linspace(first, last, count).astype(int)).tolist()
 
 

@@ -9,12 +9,13 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
 
 from ..data.unseen import Box
 from ..devices import mixed_precision
 from ..memory import Portion
 from ..model.decoders.image_branch import branches_of
-from ..model.layers import resize_to
 from ..model.segmenter import Segmenter
 from .samples import Samples
 
@@ -24,7 +25,7 @@ TOGETHER = 8
 SQUARES = 256
 # The share of a run's time that they may take, and the seconds at the most; as much for the
 # landscape.
-SHARE, LONGEST = 0.1, 20.0
+SHARE, LONGEST = 0.08, 12.0
 _NOBODY = np.zeros(0, np.int32)
 
 
@@ -51,24 +52,35 @@ class Tokens:
         self.seconds = min(LONGEST, math.inf if seconds is None else SHARE * seconds)
         self.step = step
         self._portion = Portion(TOGETHER)
+        self._seen: dict[tuple[tuple[int, int, int], Box | None], Tensor] = {}
 
     @torch.no_grad()
-    def of(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Tokens [B, dim, H, W] of each pixel of standardised images [B, C, H, W]."""
+    def look(self, windows: NDArray[np.float32]) -> Tensor:
+        """The backbone's map [B, dim, h, w] of standardised windows [B, C, chip, chip]."""
         self.step()
         training = self.segmenter.training
         self.segmenter.to(self.device).eval()
-        image = torch.from_numpy(images).to(self.device)
-        parts = self._portion.run(lambda size: [self._of(part) for part in image.split(size)])
+        image = torch.from_numpy(windows).to(self.device)
+        parts = self._portion.run(lambda size: [self._map(part) for part in image.split(size)])
         self.segmenter.train(training)
-        return torch.cat(parts).cpu().numpy()
+        return torch.cat(parts).cpu()
 
-    def _of(self, image: torch.Tensor) -> torch.Tensor:
+    def _map(self, image: Tensor) -> Tensor:
         with mixed_precision(self.device):
             tokens = self.segmenter.plain(image)
-        if tokens is None:
-            return image[:, :0]
-        return resize_to(tokens.float(), image)
+        return image[:, :0] if tokens is None else tokens.float()
+
+    def pick(
+        self, tokens: Tensor, rows: NDArray[np.int64], columns: NDArray[np.int64]
+    ) -> NDArray[np.float32]:
+        """Of a window's map [dim, h, w] the tokens [n, dim] of pixels, bilinearly, as the decoder
+        has them."""
+        places = torch.from_numpy(np.stack([columns, rows], 1)).float()
+        grid = (2 * places + 1) / self.chip - 1
+        found = F.grid_sample(
+            tokens[None], grid[None, None], padding_mode="border", align_corners=False
+        )
+        return found[0, :, 0].T.numpy()
 
     def at(
         self,
@@ -99,19 +111,31 @@ class Tokens:
                 (image, row * size - size // 2, column * size - size // 2)
                 for image, row, column in found[some].tolist()
             ]
-            images = np.stack([self._window(samples, *corner, near) for corner in corners])
-            for values, place, (_, top, left) in zip(self.of(images), some, corners, strict=True):
+            maps = self._maps(samples, corners, near)
+            for seen, place, (_, top, left) in zip(maps, some, corners, strict=True):
                 mine = np.flatnonzero(which == place)
-                rows, columns = places[mine, 1] - top, places[mine, 2] - left
                 picked.append(mine)
-                tokens.append(values[:, rows, columns].T)
+                tokens.append(self.pick(seen, places[mine, 1] - top, places[mine, 2] - left))
         return np.concatenate(picked), np.concatenate(tokens)
 
-    def _window(
-        self, samples: Samples, image: int, row: int, column: int, near: Sequence[Box | None]
-    ) -> NDArray[np.float32]:
-        values = samples.chip(image, row, column, self.chip, _NOBODY).image
-        return within(values, row, column, near[image] if near else None)
+    def _maps(
+        self,
+        samples: Samples,
+        corners: list[tuple[int, int, int]],
+        near: Sequence[Box | None],
+    ) -> list[Tensor]:
+        """The maps of windows that begin at image, row and column; they are kept, since the last
+        lesson asks for most of them again."""
+        boxes = [near[image] if near else None for image, _, _ in corners]
+        keys = list(zip(corners, boxes, strict=True))
+        new = [key for key in keys if key not in self._seen]
+        if new:
+            windows = [
+                within(samples.chip(*corner, self.chip, _NOBODY).image, *corner[1:], box)
+                for corner, box in new
+            ]
+            self._seen.update(zip(new, self.look(np.stack(windows)).half(), strict=True))
+        return [self._seen[key].float() for key in keys]
 
     def over(self, started: float, parts: int = 1) -> bool:
         """Whether what began at a time of the monotonic clock, one of so many parts, has used up

@@ -55,8 +55,8 @@ FOLLOWS = (
 )
 UNTOLD = (
     "Nothing is held out and the polygons are few, so that nobody could tell what the network only "
-    "guesses: the map follows random forests and linear discriminants alone. More polygons let the "
-    "network count."
+    "guesses: the map follows random forests and linear discriminants alone, and the training ends "
+    "early. More polygons let the network count."
 )
 LEARNT = (
     "The adapter that this training goes on from may have learnt the held-out polygons: the score "
@@ -104,7 +104,12 @@ def train(job: TrainJob, reporter: Reporter) -> dict[str, Any]:
             if isinstance(error, Cancelled) or not (folder / checkpoint.STATE).is_file():
                 checkpoint.remove(folder)
             raise
-        if isinstance(loop, Loop) and ready.settings.epochs is None and loop.progress.epoch < FEW:
+        if (
+            isinstance(loop, Loop)
+            and ready.settings.epochs is None
+            and loop.progress.epoch < FEW
+            and not loop.in_vain
+        ):
             count = loop.progress.epoch
             reporter.warn(
                 f"the time was over after {count} epoch{'s' * (count > 1)}: give the training more "

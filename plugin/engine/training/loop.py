@@ -152,6 +152,12 @@ class Loop(Scorer):
             step,
         )
 
+    @property
+    def in_vain(self) -> bool:
+        """Whether what is learnt by gradients won't count, however well it is learnt (`weigh`)."""
+        few = trust.by_polygons(self.aim.polygons()) == 0
+        return self.branches is not None and not self.held_out and few
+
     def fit_batch(self) -> None:
         """Find out how many chips the device takes at a time, before the training starts."""
 
@@ -213,6 +219,8 @@ class Loop(Scorer):
         if settings.epochs is not None and at.epoch >= settings.epochs:
             return True
         if settings.seconds is not None and at.seconds >= settings.seconds:
+            return True
+        if settings.epochs is None and self.in_vain:
             return True
         return bool(self.held_out) and at.epoch - at.best_epoch >= settings.patience
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from tilth_engine.training.samples import Chip
 from tilth_engine.training.trust import by_polygons
 from torch import nn
 
-from .test_memory import loop, segmenter
+from .test_memory import loop, run, segmenter
 
 
 class Sees(nn.Module):
@@ -114,3 +115,11 @@ def test_the_branches_are_those_of_the_network_that_is_stored():
     at = loop(segmenter(decoder="slim"))
     at.segmenter = segmenter(decoder="slim", seed=1)
     assert at.branches is at.segmenter.decoder
+
+
+@pytest.mark.parametrize("held_out, epochs, expected", [(False, None, 1), (False, 3, 3)])
+def test_time_is_not_spent_on_what_will_not_count(held_out, epochs, expected):
+    at = loop(segmenter(decoder="slim"), held_out=held_out)
+    at.settings = dataclasses.replace(at.settings, epochs=epochs, seconds=1000.0)
+    assert at.in_vain and run(at).progress.epoch == expected
+    assert not loop(segmenter(decoder="slim"), held_out=True).in_vain

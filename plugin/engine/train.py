@@ -249,6 +249,8 @@ def _as_stored(
         whole, _ = _built(job, ready, method.as_stored())
         restore(whole, method.as_stored(), adapter, decoder)
         loop.segmenter = whole.to(loop.device).to(memory_format=torch.channels_last)
+        if isinstance(loop, Loop):
+            loop.tokens.ask(loop.segmenter)
     return adapter
 
 

@@ -54,6 +54,11 @@ class Tokens:
         self._portion = Portion(TOGETHER)
         self._seen: dict[tuple[tuple[int, int, int], Box | None], Tensor] = {}
 
+    def ask(self, segmenter: Segmenter) -> None:
+        """Ask another one from now on."""
+        self.segmenter = segmenter
+        self._seen.clear()
+
     @torch.no_grad()
     def look(self, windows: NDArray[np.float32]) -> Tensor:
         """The backbone's map [B, dim, h, w] of standardised windows [B, C, chip, chip]."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ..layers import resize_to
 from .neighbourhood import feature_count, features
 from .token_opinion import TokenOpinion
 
@@ -45,8 +44,7 @@ class LocalBranch(nn.Module):
         with torch.autocast(image.device.type, enabled=False):
             values = features(image.float(), SIDES)
             if self.tokens is not None and tokens is not None:
-                chances = self.tokens(resize_to(tokens.float(), image))
-                values = torch.cat([values, chances], 1)
+                values = torch.cat([values, self.tokens(tokens.float(), image)], 1)
         return self.judge(values)
 
     def judge(self, values: Tensor) -> Tensor:
@@ -60,11 +58,9 @@ class LocalBranch(nn.Module):
             return values
         device = self.tokens.low.device
         with torch.no_grad():
-            chances = [
-                self.tokens(part[:, self.local :, None, None].to(device))[:, :, 0, 0].to(values)
-                for part in values.split(4096)
-            ]
-        return torch.cat([values[:, : self.local], torch.cat(chances)], 1)
+            tokens = values[:, self.local :].T[None, :, :, None].to(device)
+            chances = self.tokens(tokens, tokens)[0, :, :, 0].T.to(values)
+        return torch.cat([values[:, : self.local], chances], 1)
 
     def look_at(self, values: Tensor) -> None:
         """Take mean and spread of features (N, F) as those to be expected."""

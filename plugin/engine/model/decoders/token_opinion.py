@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..layers import resize_to
+
 # The logit's offset of a class that no labelled pixel had.
 UNSEEN = -30.0
 
@@ -44,11 +46,16 @@ class TokenOpinion(nn.Module):
                             ("bias", (classes,))):  # fmt: skip
             self.register_buffer(name, torch.zeros(shape))
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        """tokens (B, dim, H, W). Returns probabilities (B, classes, H, W)."""
+    def forward(self, tokens: Tensor, image: Tensor) -> Tensor:
+        """tokens (B, dim, h, w), image (B, bands, H, W). Returns probabilities (B, classes, H, W).
+
+        Bilinearly from the tokens' to the image's pixels, after the linear layer: there are fewer
+        classes than features.
+        """
         shape = (1, -1, 1, 1)
         held = tokens.clamp(self.low.view(shape), self.high.view(shape))
-        return F.conv2d(held, self.weight[:, :, None, None], self.bias).softmax(1)
+        logits = F.conv2d(held, self.weight[:, :, None, None], self.bias)
+        return resize_to(logits, image).softmax(1)
 
     def take(self, rule: Rule) -> None:
         """Be that discriminant."""

@@ -74,7 +74,16 @@ def in_half(tensor: Tensor) -> Tensor:
 
 
 def write(path: str, adapter: Adapter, peft_config: dict[str, Any]) -> None:
-    """Write the adapter, whole or not at all. Raises TilthError when the place can't be written."""
+    """Write the adapter, whole or not at all.
+
+    Raises TilthError when the place can't be written, and for weights that no reader would take.
+    """
+    for tensor in (*adapter.adapter.values(), *adapter.decoder.values()):
+        if not torch.isfinite(tensor).all():
+            raise TilthError(
+                f"{path}: the training came to weights that are no numbers, so nothing is written; "
+                "train again with another method or seed"
+            )
     parts = {
         ADAPTER: save({name: in_half(tensor) for name, tensor in adapter.adapter.items()}),
         DECODER: save({name: in_half(tensor) for name, tensor in adapter.decoder.items()}),

@@ -440,6 +440,14 @@ def test_whatever_was_warned_of_in_a_training_can_be_read_again(tmp_path):
     assert kept[1:] == warnings[1:100]
 
 
+@pytest.mark.parametrize("part", ["adapter", "decoder"])
+def test_a_training_that_came_to_no_numbers_leaves_no_file(tmp_path, part):
+    tensors = {"adapter": {}, "decoder": {}, part: {"a": torch.tensor([1.0, float("nan")])}}
+    with pytest.raises(TilthError, match="no numbers"):
+        adapter_file.write(str(tmp_path / "a.tilth"), Adapter({}, **tensors), {})
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 def test_weights_that_are_no_numbers_are_refused(packed, parts, bad):
     tensors = load(parts[DECODER])

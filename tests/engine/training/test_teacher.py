@@ -121,6 +121,20 @@ def test_the_discriminant_on_tokens_is_the_same_as_a_layer(known):
     np.testing.assert_allclose(found.sum(1), 1, rtol=1e-5)
 
 
+def test_a_discriminant_of_pixels_that_are_nearly_one_is_held_to_what_a_file_holds():
+    rng = np.random.default_rng(0)
+    classes = np.arange(40) % 2
+    values = 1e-4 * rng.normal(size=(40, 5)) + 30 * classes[:, None] * [1, 0, -1, 0, 0]
+    model = Discriminant()
+    model.fit(values, classes)
+    layer = TokenOpinion(5, 2)
+    layer.take(model.rule())
+    tokens = torch.from_numpy(values).float()[:, :, None, None]
+    found = layer(tokens, tokens)[:, :, 0, 0]
+    assert all(value.isfinite().all() for value in (layer.weight, layer.bias, found))
+    assert (found.argmax(1).numpy() == classes).all() and found.max(1).values.min() > 0.99
+
+
 def test_what_tokens_tell_is_in_the_opinion_and_the_branch_learns_it():
     rng = np.random.default_rng(0)
     values, around = pixels(600), pixels(3000, seed=1)

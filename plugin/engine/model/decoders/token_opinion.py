@@ -13,7 +13,9 @@ from torch.nn import functional as F
 from ..layers import resize_to
 
 # The logit's offset of a class that no labelled pixel had.
-UNSEEN = -30.0
+UNSEEN = -1000.0
+# Weights beyond this tell nothing more, and offsets so many times as large.
+SHARPEST, LARGEST = 100.0, 20.0
 
 
 class Rule(NamedTuple):
@@ -52,17 +54,22 @@ class TokenOpinion(nn.Module):
         Bilinearly from the tokens' to the image's pixels, after the linear layer: there are fewer
         classes than features.
         """
-        shape = (1, -1, 1, 1)
-        held = tokens.clamp(self.low.view(shape), self.high.view(shape))
+        low, high = self.low.view(1, -1, 1, 1), self.high.view(1, -1, 1, 1)
+        held = tokens.clamp(low, high) - (low + high) / 2
         logits = F.conv2d(held, self.weight[:, :, None, None], self.bias)
         return resize_to(logits, image).softmax(1)
 
     def take(self, rule: Rule) -> None:
-        """Be that discriminant."""
-        # In half precision, as the file holds them, so that the score is that of the file.
-        self.weight.zero_()
-        self.bias.fill_(UNSEEN)
+        """Be that discriminant; softer than it where few pixels made it absurdly sharp."""
+        # In half precision, as the file holds them, so that the score is that of the file; hence
+        # the middle is taken off, and nothing may be so large that it would be coarse.
         self.low.copy_(torch.from_numpy(rule.low).half())
         self.high.copy_(torch.from_numpy(rule.high).half())
-        self.weight[rule.classes] = torch.from_numpy(rule.weight).half().to(self.weight)
-        self.bias[rule.classes] = torch.from_numpy(rule.bias).half().to(self.bias)
+        middle = ((self.low + self.high) / 2).double().cpu().numpy()
+        bias = rule.bias + rule.weight @ middle
+        largest = max(np.abs(rule.weight).max(), np.abs(bias).max() / LARGEST)
+        factor = min(1.0, SHARPEST / max(largest, 1e-12))
+        self.weight.zero_()
+        self.bias.fill_(UNSEEN)
+        self.weight[rule.classes] = torch.from_numpy(factor * rule.weight).half().to(self.weight)
+        self.bias[rule.classes] = torch.from_numpy(factor * bias).half().to(self.bias)

@@ -444,7 +444,7 @@ def test_whatever_was_warned_of_in_a_training_can_be_read_again(tmp_path):
 def test_a_training_that_came_to_no_numbers_leaves_no_file(tmp_path, part):
     tensors = {"adapter": {}, "decoder": {}, part: {"a": torch.tensor([1.0, float("nan")])}}
     with pytest.raises(TilthError, match="no numbers"):
-        adapter_file.write(str(tmp_path / "a.tilth"), Adapter({}, **tensors), {})
+        adapter_file.write(str(tmp_path / "a.tilth"), adapter_file.Adapter({}, **tensors), {})
     assert not list(tmp_path.iterdir())
 
 

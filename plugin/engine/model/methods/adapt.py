@@ -94,20 +94,19 @@ def restore(backbone: nn.Module, method: Method, tensors: dict[str, Tensor]) -> 
 def merged(backbone: nn.Module, method: Method) -> nn.Module:
     """The backbone with the changes added into its weights, where the method allows it: as fast as
     the plain one."""
-    if method.name not in kin.KIN:
-        return backbone
-    merge: Any = backbone.merge_and_unload
-    plain: nn.Module = merge()
-    targets.fuse(plain)
-    return plain
+    return _without_peft(backbone, method, "merge_and_unload")
 
 
 def taken_off(backbone: nn.Module, method: Method) -> nn.Module:
     """The backbone as it was before a method that `keeps_plain`."""
+    return _without_peft(backbone, method, "unload")
+
+
+def _without_peft(backbone: nn.Module, method: Method, how: str) -> nn.Module:
+    """The backbone freed by a method of peft's models; itself where peft has no part in it."""
     if method.name not in kin.KIN:
         return backbone
-    take_off: Any = backbone.unload
-    plain: nn.Module = take_off()
+    plain: nn.Module = getattr(backbone, how)()
     targets.fuse(plain)
     return plain
 

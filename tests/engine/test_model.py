@@ -11,7 +11,7 @@ from tilth_engine.model.decoders.slim import SlimDecoder
 from tilth_engine.model.methods.adapt import stored, trainable_names
 from tilth_engine.model.methods.method import Method
 from tilth_engine.model.segmenter import build
-from tilth_engine.training.loop import class_weights
+from tilth_engine.training.losses import class_weights
 from torch.nn import functional
 
 LENGTHS = (485.0, 560.0, 660.0, 840.0)

@@ -22,6 +22,7 @@ from . import linear_start, trust
 from .aim import Aim, turned
 from .augment import spectral_jitter
 from .average import Average, put
+from .losses import class_weights, restraint, weighted_loss
 from .memory import chips_that_fit
 from .neighbourhood import features_at
 from .samples import Chip
@@ -31,7 +32,6 @@ from .study import fit, study
 from .teacher import Labelled, soft_labels
 from .tokens import Tokens
 
-SMOOTHING = 0.1
 # Held-out scores that differ by less say nothing.
 TIE = 0.005
 # Pixels that the spectral branch sees in a step.
@@ -258,7 +258,7 @@ class Loop(Scorer):
     def _drawn(self, rng: np.random.Generator) -> Chip:
         """A chip around a labelled pixel, or now and then one from anywhere.
 
-        Of that the network learns what the local branch says (`_restraint`): where no polygon is
+        Of that the network learns what the local branch says (`restraint`): where no polygon is
         near, its surroundings would else be a guess.
         """
         if self.elsewhere and rng.random() < ELSEWHERE:
@@ -304,8 +304,8 @@ class Loop(Scorer):
                 logits = self.segmenter.surroundings(part)
             loss = weighted_loss(logits.float(), labels, self.weights) / whole
             if self.branches is not None:
-                restraint = _restraint(self.segmenter, part, logits.float(), labels)
-                loss = loss + restraint / unlabelled
+                held = restraint(self.segmenter, part, logits.float(), labels)
+                loss = loss + held / unlabelled
             loss.backward()  # type: ignore[no-untyped-call]
             total += loss.detach()
         return float(total)
@@ -356,28 +356,6 @@ class Loop(Scorer):
             group["lr"] = rate * factor
 
 
-def _restraint(segmenter: Segmenter, image: Tensor, logits: Tensor, target: Tensor) -> Tensor:
-    """What keeps the surroundings from wild guesses where nobody labelled: there, they learn what
-    the local branch says. Logits (B, K, H, W), target (B, H, W). The sum over the
-    unlabelled pixels."""
-    with torch.no_grad(), mixed_precision(image.device):
-        opinion = segmenter.opinion(image).softmax(1)  # type: ignore[union-attr]
-    loss = -(opinion * logits.log_softmax(1)).sum(1)
-    return (loss * (target == IGNORE)).sum()
-
-
-def weighted_loss(logits: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
-    """The sum of the labelled pixels' smoothed losses, each times its own class's weight.
-
-    Logits (B, K, H, W), labels (B, H, W), weights [K]. Given weights, PyTorch's own smoothing
-    counts each other class by that class's weight: a rare class would be taught to be a common one.
-    """
-    losses = F.cross_entropy(
-        logits, labels, ignore_index=IGNORE, label_smoothing=SMOOTHING, reduction="none"
-    )
-    return (losses * weights[labels.clamp(min=0)]).sum()
-
-
 def better(score: float, loss: float, best_score: float, best_loss: float) -> bool:
     """Whether an epoch is better than the best so far: by score, and by loss where scores tie.
 
@@ -386,22 +364,6 @@ def better(score: float, loss: float, best_score: float, best_loss: float) -> bo
     if abs(score - best_score) <= TIE:
         return loss < best_loss
     return score > best_score
-
-
-def class_weights(
-    drawn: dict[int, int], seen: dict[int, int], classes: int, balance: float
-) -> Tensor:
-    """Loss weights [K], with a mean of 1 over the pixels that training sees.
-
-    Chips are aimed at all classes alike, so that rare ones are learnt; the weights then bring the
-    classes' shares to (drawn pixels) ** (1 - balance). With 0 the network's probabilities keep
-    the shares that the analyst drew (as a random forest's do), with 1 all classes count alike.
-    ``drawn`` and ``seen`` are pixels by class, counted from 1.
-    """
-    wanted = torch.tensor([float(drawn.get(i + 1, 0)) for i in range(classes)]) ** (1 - balance)
-    found = torch.tensor([float(seen.get(i + 1, 0)) for i in range(classes)])
-    weights = torch.where(found > 0, wanted / found.clamp(min=1), torch.zeros(()))
-    return weights * found.sum() / (weights * found).sum().clamp(min=1e-12)
 
 
 def _optimizer(segmenter: Segmenter, settings: Settings) -> torch.optim.Optimizer:

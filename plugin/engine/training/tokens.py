@@ -14,7 +14,6 @@ from torch.nn import functional as F
 
 from ..data.unseen import Box
 from ..devices import mixed_precision
-from ..memory import Portion
 from ..model.decoders.image_branch import branches_of
 from ..model.segmenter import Segmenter
 from .samples import Samples
@@ -51,7 +50,6 @@ class Tokens:
         self.dim = 0 if opinion is None else len(opinion.low)
         self.seconds = min(LONGEST, math.inf if seconds is None else SHARE * seconds)
         self.step = step
-        self._portion = Portion(TOGETHER)
         self._seen: dict[tuple[tuple[int, int, int], Box | None], Tensor] = {}
 
     def ask(self, segmenter: Segmenter) -> None:
@@ -66,7 +64,8 @@ class Tokens:
         training = self.segmenter.training
         self.segmenter.to(self.device).eval()
         image = torch.from_numpy(windows).to(self.device)
-        parts = self._portion.run(lambda size: [self._map(part) for part in image.split(size)])
+        # One by one: what a window's tokens are does not depend on the company that it is seen in.
+        parts = [self._map(window) for window in image.split(1)]
         self.segmenter.train(training)
         return torch.cat(parts).cpu()
 

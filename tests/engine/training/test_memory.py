@@ -15,7 +15,8 @@ from tilth_engine.model.methods.method import Method
 from tilth_engine.model.segmenter import Segmenter
 from tilth_engine.training import memory
 from tilth_engine.training.aim import Aim, cover
-from tilth_engine.training.loop import Loop, Settings, weighted_loss
+from tilth_engine.training.loop import Loop, Settings
+from tilth_engine.training.losses import weighted_loss
 from tilth_engine.training.samples import Samples
 from torch import nn
 

@@ -20,14 +20,17 @@ from .training.tokens import Tokens, within
 
 # How many of them training looks at.
 PIXELS = 20_000
-# Squares along either side of a part of an image; more where few of their pixels are valid. Fewer
-# and larger ones where the backbone looks at each, which takes its time.
-ACROSS, ACROSS_SEEN = (16, 64), (12, 48)
+# Squares along either side of a part of an image; more where few of their pixels are valid. Many
+# small ones, since what they miss the branch that learns of them only guesses (docs/method.md);
+# fewer and larger ones where the backbone looks at each, which takes its time, and of each of
+# these so many pixels.
+ACROSS, ACROSS_SEEN = (32, 64), (22, 48)
+PICKED = 42
 ENOUGH = 2000
 # Chips from all over the images, and how many values they may have in all.
 VIEWS, FEWEST_VIEWS, VIEW_VALUES = 96, 8, 16_000_000
 # The pixels along a square's side, and those around it that their features need.
-SIDE, MARGIN = 12, max(SIDES) // 2
+SIDE, MARGIN = 5, max(SIDES) // 2
 
 
 def landscape(
@@ -119,13 +122,12 @@ def _features(
     tokens: Tokens | None,
     rng: np.random.Generator,
 ) -> NDArray[np.float32]:
-    """The features [N, F] of a window's valid pixels; with ``tokens`` of as many as `SIDE` squared,
-    at random."""
+    """The features [N, F] of a window's valid pixels; with ``tokens`` of some, at random."""
     values, valid = normalisation.read(image, _with_margin(window, MARGIN))
     inner = np.s_[MARGIN:-MARGIN, MARGIN:-MARGIN]
     rows, columns = np.nonzero(valid[inner])
     if tokens is not None:
-        picked = rng.permutation(len(rows))[: SIDE * SIDE]
+        picked = rng.permutation(len(rows))[:PICKED]
         rows, columns = rows[picked], columns[picked]
     found = features(torch.from_numpy(values)[None], SIDES)[0].numpy()
     here = found[(slice(None), *inner)][:, rows, columns].T

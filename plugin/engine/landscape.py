@@ -23,9 +23,8 @@ PIXELS = 20_000
 # Squares along either side of a part of an image; more where few of their pixels are valid. Many
 # small ones, since what they miss the branch that learns of them only guesses (docs/method.md);
 # fewer and larger ones where the backbone looks at each, which takes its time, and of each of
-# these so many pixels.
+# these some pixels.
 ACROSS, ACROSS_SEEN = (32, 64), (22, 48)
-PICKED = 42
 ENOUGH = 2000
 # Chips from all over the images, and how many values they may have in all.
 VIEWS, FEWEST_VIEWS, VIEW_VALUES = 96, 8, 16_000_000
@@ -103,12 +102,13 @@ def _values(
         squares = list(_squares(image, box, across, side))
         count = feature_count(image.count, SIDES) + (0 if tokens is None else tokens.dim)
         parts = [np.zeros((0, count), np.float32)]
+        most = -(-PIXELS // (images * max(len(squares), 1)))
         if tokens is not None:  # where time is short, those looked at still lie anywhere
             squares = [squares[place] for place in rng.permutation(len(squares))]
         for window in squares:
             if tokens is not None and len(parts) > 1 and tokens.over(started, images):
                 break
-            parts.append(_features(image, normalisation, window, box, tokens, rng))
+            parts.append(_features(image, normalisation, window, box, tokens, rng, most))
         if sum(len(part) for part in parts) >= ENOUGH:
             break
     return np.concatenate(parts)
@@ -121,13 +121,15 @@ def _features(
     box: Box,
     tokens: Tokens | None,
     rng: np.random.Generator,
+    most: int,
 ) -> NDArray[np.float32]:
-    """The features [N, F] of a window's valid pixels; with ``tokens`` of some, at random."""
+    """The features [N, F] of a window's valid pixels; with ``tokens`` of at most so many, at
+    random."""
     values, valid = normalisation.read(image, _with_margin(window, MARGIN))
     inner = np.s_[MARGIN:-MARGIN, MARGIN:-MARGIN]
     rows, columns = np.nonzero(valid[inner])
     if tokens is not None:
-        picked = rng.permutation(len(rows))[:PICKED]
+        picked = rng.permutation(len(rows))[:most]
         rows, columns = rows[picked], columns[picked]
     found = features(torch.from_numpy(values)[None], SIDES)[0].numpy()
     here = found[(slice(None), *inner)][:, rows, columns].T

@@ -106,7 +106,8 @@ def test_the_card_says_what_was_done(trained):
     assert all(entry["validated"] for entry in card["classes"])
     assert card["training"]["polygons"] == 8
     assert 0.1 < card["temperature"] < 10
-    fixed = (".mean", ".spread", "trust", ".low", ".high", "tokens.weight", "tokens.bias")
+    fixed = (".mean", ".spread", "trust", ".low", ".high", ".lowest", ".highest", "tokens.weight",
+             "tokens.bias")  # fmt: skip
     weights = sum(t.numel() for n, t in tensors(trained.job.out).items() if not n.endswith(fixed))
     assert card["training"]["trainable_parameters"] == weights
     share = float(tensors(trained.job.out)["trust"])

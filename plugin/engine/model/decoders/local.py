@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -11,6 +13,8 @@ from .token_opinion import TokenOpinion
 # Sides of the squares, in pixels.
 SIDES = (3, 5, 9)
 WIDTH = 96
+# No standardised feature is as large.
+FARTHEST = 60_000.0
 
 
 class LocalBranch(nn.Module):
@@ -22,6 +26,8 @@ class LocalBranch(nn.Module):
 
     mean: Tensor
     spread: Tensor
+    lowest: Tensor
+    highest: Tensor
 
     def __init__(self, bands: int, classes: int, dim: int = 0) -> None:
         """`dim` is the width of the tokens; 0 where there are none."""
@@ -31,6 +37,8 @@ class LocalBranch(nn.Module):
         count = self.local + classes * bool(dim)
         self.register_buffer("mean", torch.zeros(count))
         self.register_buffer("spread", torch.ones(count))
+        self.register_buffer("lowest", torch.full((count,), -FARTHEST))
+        self.register_buffer("highest", torch.full((count,), FARTHEST))
         self.layers = nn.Sequential(
             nn.Conv2d(count, WIDTH, 1),
             nn.GELU(),
@@ -50,7 +58,8 @@ class LocalBranch(nn.Module):
     def judge(self, values: Tensor) -> Tensor:
         """Logits (B, classes, H, W) of features (B, F, H, W), the tokens' chances among them."""
         shape = (1, -1, 1, 1)
-        return self.layers((values - self.mean.view(shape)) / self.spread.view(shape))  # type: ignore[no-any-return]
+        held = values.clamp(self.lowest.view(shape), self.highest.view(shape))
+        return self.layers((held - self.mean.view(shape)) / self.spread.view(shape))  # type: ignore[no-any-return]
 
     def with_opinion(self, values: Tensor) -> Tensor:
         """Features (N, F) whose tokens, the last of them, are replaced by what is made of them."""
@@ -63,7 +72,16 @@ class LocalBranch(nn.Module):
         return torch.cat([values[:, : self.local], chances], 1)
 
     def look_at(self, values: Tensor) -> None:
-        """Take mean and spread of features (N, F) as those to be expected."""
+        """Take mean and spread of features (N, F) as those to be expected, and their ranges as what
+        is known: beyond it a forest says what it says at the edge, where a network would guess."""
         # In half precision, as the file holds them, so that the score is that of the file.
         self.mean.copy_(values.mean(0).half())
         self.spread.copy_(values.std(0).clamp(min=0.01).half())
+        self.lowest.copy_(values.amin(0).half().clamp(-FARTHEST, FARTHEST))
+        self.highest.copy_(values.amax(0).half().clamp(-FARTHEST, FARTHEST))
+
+    def _load_from_state_dict(self, state: dict[str, Tensor], prefix: str, *rest: Any) -> None:
+        """Adapters of before know no ranges."""
+        for name in ("lowest", "highest"):
+            state.setdefault(prefix + name, getattr(self, name))
+        super()._load_from_state_dict(state, prefix, *rest)

@@ -30,7 +30,7 @@ def test_train_and_map(tmp_path, method, options, words):
     assert card["method"]["name"] == method
     assert any(words in name for name in kept.adapter) == bool(words)
     training = card["training"]
-    fixed = (".mean", ".spread", "trust")  # of the features, of the network
+    fixed = (".mean", ".spread", ".lowest", ".highest", "trust")  # the features', the network's
     decoder = sum(t.numel() for name, t in kept.decoder.items() if not name.endswith(fixed))
     assert training["trainable_parameters"] == training["adapter_parameters"] + decoder
     if method == "pissa":

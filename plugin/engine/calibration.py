@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+from .training.chance import worse
+from .training.samples import Chip
 
 CANDIDATES = torch.logspace(-0.7, 1.0, 60)
 # A few held-out polygons that are all right must not make the map claim certainty.
@@ -14,30 +17,44 @@ DOUBT = 0.02
 MAX_PIXELS = 50_000
 
 
-def temperature_of(batches: Iterable[tuple[Tensor, Tensor]]) -> float:
-    """The temperature that makes held-out probabilities likeliest.
+def temperature_of(batches: Iterable[tuple[Tensor, Tensor]], chips: Sequence[Chip]) -> float:
+    """The least temperature, from 1 up, that held-out chips can't tell from the likeliest.
 
-    ``batches`` are logits [n, K] and classes [n]. Source: Guo et al. 2017, "On Calibration of
-    Modern Neural Networks" (arXiv 1706.04599). Returns 1 where there is nothing to fit on.
+    ``batches`` are logits [n, K] and classes [n] of the chips' labelled pixels, in their order.
+    Source: Guo et al. 2017, "On Calibration of Modern Neural Networks" (arXiv 1706.04599), with the
+    likeliest temperature taken only as far as chance allows (`chance.worse`): the errors of a
+    handful of polygons say little about others. Never below 1: polygons that are all right say
+    nothing of land that looks otherwise. Returns 1 where there is nothing to fit on.
     """
     pairs = list(batches)
     if not pairs:
         return 1.0
     logits = torch.cat([logits for logits, _ in pairs])
     target = torch.cat([target for _, target in pairs])
-    return float(CANDIDATES[int(_losses(logits, target).argmin())])
+    best = _likeliest(logits, target)
+    if best <= 1:
+        return 1.0
+    lowest = _each_loss(logits / best, target)
+    between = CANDIDATES[(CANDIDATES > 1) & (best > CANDIDATES)].tolist()
+    return next(
+        temperature
+        for temperature in (1.0, *between, best)
+        if not worse((_each_loss(logits / temperature, target) - lowest).numpy(), chips)
+    )
 
 
 def calibrated_losses(logits: Tensor, target: Tensor) -> Tensor:
     """The losses [n] of logits [n, K] for classes [n] with the temperature that suits all best."""
-    best = CANDIDATES[int(_losses(logits, target).argmin())]
-    return F.cross_entropy(logits / best, target, label_smoothing=DOUBT, reduction="none")
+    return _each_loss(logits / _likeliest(logits, target), target)
 
 
-def _losses(logits: Tensor, target: Tensor) -> Tensor:
-    """The loss with each of the candidates, on a part of many pixels."""
+def _each_loss(logits: Tensor, target: Tensor) -> Tensor:
+    return F.cross_entropy(logits, target, label_smoothing=DOUBT, reduction="none")
+
+
+def _likeliest(logits: Tensor, target: Tensor) -> float:
+    """The candidate with the least loss, on a part of many pixels."""
     step = max(len(target) // MAX_PIXELS, 1)
     logits, target = logits[::step], target[::step]
-    return torch.stack(
-        [F.cross_entropy(logits / t, target, label_smoothing=DOUBT) for t in CANDIDATES]
-    )
+    losses = [_each_loss(logits / t, target).mean() for t in CANDIDATES]
+    return float(CANDIDATES[int(torch.stack(losses).argmin())])

@@ -46,22 +46,21 @@ def judged(
     there, warm = _scored(learner, region, classes)
     # The larger of the two. One fitted on all pixels would be that of the side with more of them,
     # and a network is surest where it has been: confidence would be too high just where nobody
-    # looks. This way it is right far from the polygons, and rather too low near them. And never
-    # below 1: a few polygons that are all right say nothing of land that looks otherwise.
-    temperature = max(cool or 1.0, warm or 1.0, 1.0)
+    # looks. This way it is right far from the polygons, and rather too low near them.
+    temperature = max(cool, warm)
     warnings = gap_warnings(here, there, held_out) if here and there else []
     return Judgement(here, there, temperature, warnings)
 
 
 def _scored(
     learner: Scorer, chips: list[Chip], classes: Sequence[dict[str, Any]]
-) -> tuple[dict[str, Any] | None, float | None]:
-    """Score and temperature on chips; None where there are none."""
+) -> tuple[dict[str, Any] | None, float]:
+    """Score and temperature on chips; None and 1 where there are none."""
     if not chips:
-        return None, None
+        return None, 1.0
     learner.held_out = chips
     confusion, _ = learner.validate()
-    return scores(confusion, classes), temperature_of(learner.held_out_logits())
+    return scores(confusion, classes), temperature_of(learner.held_out_logits(), chips)
 
 
 def gap_warnings(near: dict[str, Any], far: dict[str, Any], held_out: dict[str, Any]) -> list[str]:

@@ -1,14 +1,11 @@
-"""Reporting, calibration and the results in words: the small parts around a job."""
+"""Reporting and the results in words: the small parts around a job."""
 
 from __future__ import annotations
 
 import pytest
-import torch
-from tilth_engine.calibration import temperature_of
 from tilth_engine.errors import Cancelled
 from tilth_engine.events import Reporter
 from tilth_engine.wording import result_text
-from torch.nn import functional
 
 
 def test_progress_is_thinned_bounded_and_its_end_always_told():
@@ -47,22 +44,6 @@ def test_a_warning_is_told_once_and_kept():
 
     assert reporter.warnings == ["a", "b"]
     assert [event["message"] for event in told] == ["a", "b"]
-
-
-@pytest.mark.parametrize("sharpness", [0.5, 1.0, 3.0])
-def test_the_temperature_undoes_too_much_confidence(sharpness):
-    generator = torch.Generator().manual_seed(1)
-    logits = torch.randn(20_000, 3, generator=generator) * 2
-    target = torch.multinomial(functional.softmax(logits, 1), 1, generator=generator)[:, 0]
-
-    halves = (slice(9000), slice(9000, None))
-    found = temperature_of((logits[half] * sharpness, target[half]) for half in halves)
-
-    assert found == pytest.approx(sharpness, rel=0.1)
-
-
-def test_nothing_held_out_changes_nothing():
-    assert temperature_of([]) == 1.0
 
 
 def test_results_without_figures_are_worded_too():

@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from ..model.decoders.image_branch import ImageBranch
 from ..model.decoders.slim import SlimDecoder
+from .chance import worse
 from .samples import Chip
 from .scoring import Scorer
 
@@ -20,9 +20,6 @@ TRUSTS = (0.0, 0.25, 0.5, 0.75, 1.0)
 # Where there are none: the polygons a class up to which it does not count at all, since nobody
 # could tell a wild guess, and from which on it counts in full.
 NO_TRUST, FULL_TRUST = 3, 20
-# The least is taken that can't be told from the best: a handful of held-out polygons is soon all
-# right, or wrong by chance, and the usual classifiers guess better far from them.
-CLOSE = 0.01
 # How much more of the land than of the held-out pixels may change its class: what changes where
 # nobody looked has no warrant.
 FACTOR, SPARE = 2.0, 0.02
@@ -68,7 +65,11 @@ def by_held_out(
 
 
 def _least(found: dict[float, Tensor], chips: Sequence[Chip]) -> float:
-    """The least trust whose losses [n] can't be told from the lowest."""
+    """The least trust whose losses [n] can't be told from the lowest.
+
+    A handful of held-out polygons is soon all right, or wrong by chance, and the usual classifiers
+    guess better far from them.
+    """
     best = min(found.values(), key=lambda values: float(values.mean()))
     return next(
         share for share, values in found.items() if not worse((values - best).numpy(), chips)
@@ -78,22 +79,6 @@ def _least(found: dict[float, Tensor], chips: Sequence[Chip]) -> float:
 def by_polygons(polygons: float) -> float:
     """The trust where nothing is held out, by the mean number of polygons a class."""
     return min(max((polygons - NO_TRUST) / (FULL_TRUST - NO_TRUST), 0.0), 1.0)
-
-
-def worse(excess: NDArray[np.float32], chips: Sequence[Chip]) -> bool:
-    """Whether losses of the chips' labelled pixels, so much higher [n], are so by more than chance.
-
-    By one standard error over the chips, since a polygon's pixels err together (the rule of
-    Breiman et al. 1984, "Classification and Regression Trees", section 3.4.3). One chip tells
-    nothing.
-    """
-    if len(chips) < 2:
-        return False
-    counts = np.array([np.count_nonzero(chip.classes) for chip in chips])
-    mean = float(excess.mean())
-    off = np.bincount(np.repeat(np.arange(len(counts)), counts), excess - mean, len(counts))
-    error = np.sqrt((off**2).sum() * len(counts) / (len(counts) - 1)) / len(excess)
-    return bool(mean > max(CLOSE, error))
 
 
 def _all_of(chip: Chip) -> Chip:

@@ -1,0 +1,55 @@
+"""The temperature: as doubtful as held-out pixels ask for, as far as they can tell."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from tilth_engine.calibration import temperature_of
+from tilth_engine.training.samples import Chip
+from torch.nn import functional
+
+SIDE = 20
+
+
+def chips(count: int) -> list[Chip]:
+    """Chips whose every pixel is labelled."""
+    image = np.zeros((1, SIDE, SIDE), np.float32)
+    return [Chip(image, np.ones((SIDE, SIDE), np.uint8)) for _ in range(count)]
+
+
+def drawn(count: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Logits of pixels, and classes as often right as their probabilities say."""
+    generator = torch.Generator().manual_seed(1)
+    logits = torch.randn(count, 3, generator=generator) * 2
+    target = torch.multinomial(functional.softmax(logits, 1), 1, generator=generator)[:, 0]
+    return logits, target
+
+
+@pytest.mark.parametrize(("sharpness", "expected"), [(0.5, 1.0), (1.0, 1.0), (3.0, 3.0)])
+def test_the_temperature_undoes_too_much_confidence_and_never_adds_any(sharpness, expected):
+    many = chips(50)
+    logits, target = drawn(50 * SIDE**2)
+
+    halves = (slice(9000), slice(9000, None))
+    found = temperature_of([(logits[half] * sharpness, target[half]) for half in halves], many)
+
+    # A little less than the likeliest, which is the true one: losses 0.01 apart are alike.
+    assert 0.7 * expected <= found <= 1.05 * expected
+
+
+def test_one_bad_chip_is_no_reason_to_doubt():
+    right = torch.zeros(4 * SIDE**2, dtype=torch.long)
+    logits = torch.tensor([[6.0, 0.0, 0.0]]).repeat(len(right), 1)
+    wrong = right.clone()
+    wrong[: SIDE**2] = 1
+
+    each_a_little = right.clone()
+    each_a_little[::4] = 1
+
+    assert temperature_of([(logits, wrong)], chips(4)) == 1.0
+    assert temperature_of([(logits, each_a_little)], chips(4)) > 2.0
+
+
+def test_nothing_held_out_changes_nothing():
+    assert temperature_of([], []) == 1.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -52,7 +53,7 @@ def landscape(
     for index, (image, normalisation) in enumerate(zip(images, normalisations, strict=True)):
         box = near[index] if near else (0, 0, image.width, image.height)
         if box is not None:
-            values = _values(image, normalisation, box, tokens, rng, len(images))
+            values = _Ground(image, normalisation, box).values(tokens, rng, len(images))
             picked = rng.permutation(len(values))[: PIXELS // len(images)]
             parts.append(values[np.sort(picked)])
     return np.concatenate(parts)
@@ -87,62 +88,71 @@ def views(
     return chips
 
 
-def _values(
-    image: Image,
-    normalisation: Normalisation,
-    box: Box,
-    tokens: Tokens | None,
-    rng: np.random.Generator,
-    images: int,
-) -> NDArray[np.float32]:
-    """The features [N, F] of valid pixels in squares that are evenly spread over the box."""
-    started = time.monotonic()
-    side = SIDE if tokens is None else tokens.chip // 2
-    for across in ACROSS if tokens is None else ACROSS_SEEN:
-        squares = list(_squares(image, box, across, side))
-        count = feature_count(image.count, SIDES) + (0 if tokens is None else tokens.dim)
-        parts = [np.zeros((0, count), np.float32)]
-        most = -(-PIXELS // (images * max(len(squares), 1)))
-        if tokens is not None:  # where time is short, those looked at still lie anywhere
-            squares = [squares[place] for place in rng.permutation(len(squares))]
-        for window in squares:
-            if tokens is not None and len(parts) > 1 and tokens.over(started, images):
+@dataclass(frozen=True)
+class _Ground:
+    """A part of an image that may be looked at: all of it, or what lies in a box."""
+
+    image: Image
+    normalisation: Normalisation
+    box: Box
+
+    def read(self, window: Window) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """Standardised values [C, H, W], and which pixels are valid [H, W]."""
+        return self.normalisation.read(self.image, window)
+
+    def values(
+        self, tokens: Tokens | None, rng: np.random.Generator, images: int
+    ) -> NDArray[np.float32]:
+        """The features [N, F] of valid pixels in squares that are evenly spread over the box."""
+        started = time.monotonic()
+        side = SIDE if tokens is None else tokens.chip // 2
+        for across in ACROSS if tokens is None else ACROSS_SEEN:
+            squares = list(_squares(self.image, self.box, across, side))
+            count = feature_count(self.image.count, SIDES) + (0 if tokens is None else tokens.dim)
+            parts = [np.zeros((0, count), np.float32)]
+            if tokens is None:
+                parts += [self._local(window) for window in squares]
+            else:
+                most = -(-PIXELS // (images * max(len(squares), 1)))
+                # In any order: where time is short, those looked at still lie anywhere.
+                for place in rng.permutation(len(squares)):
+                    if len(parts) > 1 and tokens.over(started, images):
+                        break
+                    parts.append(self._seen(squares[place], tokens, rng, most))
+            if sum(len(part) for part in parts) >= ENOUGH:
                 break
-            parts.append(_features(image, normalisation, window, box, tokens, rng, most))
-        if sum(len(part) for part in parts) >= ENOUGH:
-            break
-    return np.concatenate(parts)
+        return np.concatenate(parts)
 
+    def _local(self, window: Window) -> NDArray[np.float32]:
+        """The features [N, F] of a window's valid pixels."""
+        values, valid = self.read(_with_margin(window, MARGIN))
+        inner = np.s_[MARGIN:-MARGIN, MARGIN:-MARGIN]
+        return _features(values)[(slice(None), *inner)][:, valid[inner]].T
 
-def _features(
-    image: Image,
-    normalisation: Normalisation,
-    window: Window,
-    box: Box,
-    tokens: Tokens | None,
-    rng: np.random.Generator,
-    most: int,
-) -> NDArray[np.float32]:
-    """The features [N, F] of a window's valid pixels; with ``tokens`` of at most so many, at
-    random."""
-    values, valid = normalisation.read(image, _with_margin(window, MARGIN))
-    inner = np.s_[MARGIN:-MARGIN, MARGIN:-MARGIN]
-    rows, columns = np.nonzero(valid[inner])
-    if tokens is not None:
+    def _seen(
+        self, window: Window, tokens: Tokens, rng: np.random.Generator, most: int
+    ) -> NDArray[np.float32]:
+        """The features and tokens [N, F] of at most so many of a window's valid pixels, at random.
+
+        It is seen with as much around it as a map's chip has.
+        """
+        margin = tokens.chip // 4
+        top, left = window.row_off - margin, window.col_off - margin
+        values, valid = self.read(Window(left, top, tokens.chip, tokens.chip))
+        inner = valid[margin : margin + window.height, margin : margin + window.width]
+        rows, columns = np.nonzero(inner)
         picked = rng.permutation(len(rows))[:most]
-        rows, columns = rows[picked], columns[picked]
-    found = features(torch.from_numpy(values)[None], SIDES)[0].numpy()
-    here = found[(slice(None), *inner)][:, rows, columns].T
-    if tokens is None:
-        return here
-    if not len(rows):
-        return np.zeros((0, here.shape[1] + tokens.dim), np.float32)
-    # Seen with as much around it as a map's chip has.
-    margin = tokens.chip // 4
-    around = Window(window.col_off - margin, window.row_off - margin, tokens.chip, tokens.chip)
-    whole = within(normalisation.read(image, around)[0], around.row_off, around.col_off, box)
-    seen = tokens.pick(tokens.look(whole[None])[0], rows + margin, columns + margin)
-    return np.concatenate([here, seen], 1)
+        rows, columns = rows[picked] + margin, columns[picked] + margin
+        here = _features(values)[:, rows, columns].T
+        if not len(rows):
+            return np.zeros((0, here.shape[1] + tokens.dim), np.float32)
+        seen = tokens.look(within(values, top, left, self.box)[None])[0]
+        return np.concatenate([here, tokens.pick(seen, rows, columns)], 1)
+
+
+def _features(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The features [F, H, W] of standardised values [C, H, W]."""
+    return features(torch.from_numpy(values)[None], SIDES)[0].numpy()
 
 
 def _with_margin(window: Window, margin: int) -> Window:

@@ -53,7 +53,7 @@ ENGINE_LAYERS = (
         *("jobs", "weight_jobs", "compare_job", "job_reading", "child", "precise"),
         "wording",
     ),
-    ("backbone_wording",),
+    ("backbone_wording", "attention"),
     ("method_list",),
 )
 PLUGIN_LAYERS = (

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from .attention import quick_attention
 from .errors import TilthError
 
 
@@ -57,7 +58,8 @@ def set_threads(threads: int) -> None:
 @contextlib.contextmanager
 def mixed_precision(device: torch.device) -> Iterator[None]:
     """bfloat16 where the device is built for it (see `fast_bfloat16`); float32 elsewhere."""
-    with torch.autocast(device.type, torch.bfloat16, enabled=fast_bfloat16(device)):
+    lower = torch.autocast(device.type, torch.bfloat16, enabled=fast_bfloat16(device))
+    with lower, quick_attention(device):
         yield
 
 

@@ -14,6 +14,7 @@ from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from ..attention import again
 from .base import Backbone, Converted
 from .card import Card
 from .conversion import checked
@@ -78,10 +79,13 @@ class PrestoBackbone(Backbone):
         # [B, dates, bands, H, W] -> [pixels, dates, bands]
         pixels = values.permute(0, 3, 4, 1, 2).flatten(0, 2)
         tokens = sum(map(len, self.bands.frames.values())) + (self.place is not None)
+        contexts = functools.partial(again, image.device)
         parts = []
         for part in pixels.split(max(PART // tokens, 1)):
             if torch.is_grad_enabled():
-                found = checkpoint(self._series, part, tuple(depths), use_reentrant=False)
+                found = checkpoint(
+                    self._series, part, tuple(depths), use_reentrant=False, context_fn=contexts
+                )
             else:
                 found = self._series(part, tuple(depths))
             parts.append(found)

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
+from ..attention import again
 from ..backbones.base import Backbone
 from ..devices import fast_bfloat16
 from ..memory import ran_out, release
@@ -69,7 +70,8 @@ def compute_twice(block: nn.Module) -> None:
     def forward(*inputs: Any, **options: Any) -> Any:
         if not torch.is_grad_enabled():
             return plain(*inputs, **options)
-        return checkpoint(plain, *inputs, use_reentrant=False, **options)
+        contexts = functools.partial(again, inputs[0].device)
+        return checkpoint(plain, *inputs, use_reentrant=False, context_fn=contexts, **options)
 
     block.forward = forward  # type: ignore[method-assign]
 

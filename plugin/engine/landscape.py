@@ -72,18 +72,20 @@ def views(
     """
     rng = np.random.default_rng(seed)
     most = max(min(VIEWS, VIEW_VALUES // (size * size * images[0].count)), FEWEST_VIEWS)
+    each = max(most // len(images), 1)
     chips = []
     for index, (image, normalisation) in enumerate(zip(images, normalisations, strict=True)):
         box = near[index] if near else (0, 0, image.width, image.height)
         if box is None:
             continue
-        for _ in range(most // len(images)):
+        inside = min(size, image.width) * min(size, image.height)
+        for _ in range(each):
             column = _start(box[0], box[2], image.width, size, rng)
             row = _start(box[1], box[3], image.height, size, rng)
             if column is None or row is None:
                 break
             values, valid = normalisation.read(image, Window(column, row, size, size))
-            if 2 * np.count_nonzero(valid) > valid.size:
+            if 2 * np.count_nonzero(valid) > inside:
                 chips.append(Chip(values, np.zeros(valid.shape, np.uint8)))
     return chips
 
@@ -106,6 +108,7 @@ class _Ground:
         """The features [N, F] of valid pixels in squares that are evenly spread over the box."""
         started = time.monotonic()
         side = SIDE if tokens is None else tokens.chip // 2
+        best = np.zeros((0, 0), np.float32)
         for across in ACROSS if tokens is None else ACROSS_SEEN:
             squares = list(_squares(self.image, self.box, across, side))
             count = feature_count(self.image.count, SIDES) + (0 if tokens is None else tokens.dim)
@@ -119,9 +122,12 @@ class _Ground:
                     if len(parts) > 1 and tokens.over(started, images):
                         break
                     parts.append(self._seen(squares[place], tokens, rng, most))
-            if sum(len(part) for part in parts) >= ENOUGH:
+            found = np.concatenate(parts)
+            best = found if len(found) >= len(best) else best
+            late = tokens is not None and tokens.over(started, images)
+            if late or len(best) >= min(ENOUGH, PIXELS // images):
                 break
-        return np.concatenate(parts)
+        return best
 
     def _local(self, window: Window) -> NDArray[np.float32]:
         """The features [N, F] of a window's valid pixels."""

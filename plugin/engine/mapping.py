@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from rasterio.windows import Window
 
 from .devices import mixed_precision
+from .errors import TilthError
 from .memory import Portion
 from .model.segmenter import Segmenter
 
@@ -126,6 +127,11 @@ class Mapper:
         with mixed_precision(self.device):
             logits = self.segmenter(image.to(self.device))
         soft = torch.softmax(logits.float() / self.temperature, 1).cpu().numpy()
+        if not np.isfinite(soft).all():
+            raise TilthError(
+                "the adapter comes to values that are no numbers here: it is damaged, or the image "
+                "has values far beyond those that it was trained on; check both"
+            )
         for (r, c), chances in zip(places, soft, strict=True):
             total[:, r : r + chip, c : c + chip] += chances * self.weights
             weight[r : r + chip, c : c + chip] += self.weights

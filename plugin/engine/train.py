@@ -55,8 +55,8 @@ FOLLOWS = (
 )
 UNTOLD = (
     "Nothing is held out and the polygons are few, so that nobody could tell what the network only "
-    "guesses: the map follows random forests and linear discriminants alone, and the training ends "
-    "early. More polygons let the network count."
+    "guesses: the map follows random forests and linear discriminants alone. More minutes change "
+    "nothing; more polygons let the network count."
 )
 LEARNT = (
     "The adapter that this training goes on from may have learnt the held-out polygons: the score "
@@ -126,7 +126,7 @@ def train(job: TrainJob, reporter: Reporter) -> dict[str, Any]:
             reporter.warn(text)
         card = trained_card(job, ready, loop, method, judgement, reporter.warnings)
         if held_out:
-            _learn_all(ready, loop, samples, reporter)
+            _learn_all(ready, loop, samples, job.precision, reporter)
         _write(job, loop, method, adapter, card)
         checkpoint.remove(folder)
     if job.report:
@@ -178,14 +178,18 @@ def _learner(
     return Loop(segmenter, aim, *fixed, around, elsewhere, reporter.warn, tokens)
 
 
-def _learn_all(ready: Prepared, loop: Learner, samples: Samples, reporter: Reporter) -> None:
+def _learn_all(
+    ready: Prepared, loop: Learner, samples: Samples, precision: str, reporter: Reporter
+) -> None:
     """Let what can be taught quickly learn from all that is labelled, wherever it lies."""
 
     def step() -> None:
         reporter.progress(0.98, "Learning from the held-out polygons, too")
 
     step()
-    if isinstance(loop, Loop) and ready.split.region is not None:
+    # All of the land, and with tokens of the network that is mapped with (`_as_stored`).
+    anew = ready.split.region is not None or precision in memory.COARSE
+    if isinstance(loop, Loop) and anew:
         land = (ready.images, ready.normalisations)
         loop.landscape = landscape(*land, ready.settings.seed, tokens=loop.tokens)
     everything = np.array(sorted(samples.points), np.int32)

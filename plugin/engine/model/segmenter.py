@@ -182,3 +182,6 @@ def restore(
         segmenter.decoder.load_state_dict(decoder)
     except RuntimeError as error:
         raise TilthError("adapter weights: the decoder's do not fit the card") from error
+    branches = branches_of(segmenter.decoder)
+    if branches is not None and not (0 <= branches.trust <= 1 and branches.distilled.makes_sense()):
+        raise TilthError("adapter weights: the decoder's make no sense")

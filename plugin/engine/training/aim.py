@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ..data.unseen import Box
 from .samples import Chip, Samples
+from .thinning import thinned
 
 LEAST_DRAWS, DRAWS_A_CLASS = 200, 20
 _NOWHERE = np.zeros((0, 3), np.int64)
@@ -84,7 +85,7 @@ class Aim:
     def places(self, limit: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int32]]:
         """Image, row and column [N, 3], classes [N] (from 0) and units [N] of labelled pixels.
 
-        At most ``limit`` of them.
+        At most ``limit`` of them, of each class some (`thinned`).
         """
         units = [unit for entries in self.by_class.values() for unit in entries]
         where = [unit.places for unit in units]
@@ -93,7 +94,7 @@ class Aim:
         classes = np.repeat([unit.index - 1 for unit in units], counts).astype(np.int64)
         numbers = np.repeat([unit.number for unit in units], counts).astype(np.int32)
         if len(places) > limit:
-            kept = np.sort(np.random.default_rng(0).choice(len(places), limit, replace=False))
+            kept = np.sort(thinned(classes, limit, np.random.default_rng(0)))
             places, classes, numbers = places[kept], classes[kept], numbers[kept]
         return places, classes, numbers
 

@@ -74,7 +74,9 @@ class Loop(Scorer):
         self.batch = settings.batch
         drawn, seen = aim.pixels(), aim.sampled(settings.seed)
         self.weights = class_weights(drawn, seen, classes, settings.balance).to(device)
+        self.earlier_trust = 1.0
         if self.branches is not None:  # an earlier adapter may have brought another
+            self.earlier_trust = float(self.branches.trust)
             self.branches.trust.fill_(1.0)
         self.landscape = landscape
         self.elsewhere = elsewhere if self.branches is not None else ()
@@ -110,11 +112,9 @@ class Loop(Scorer):
     def _labelled(self, aim: Aim) -> Labelled:
         """Labelled pixels, with the plain backbone's tokens where the decoder looks at them."""
         places, classes, units = aim.places(MOST)
-        if not self.tokens.dim:
-            return Labelled(features_at(aim.samples, places, SIDES), classes, units)
-        picked, tokens = self.tokens.at(aim.samples, places, classes, aim.near, self.settings.seed)
-        local = features_at(aim.samples, places[picked], SIDES)
-        return Labelled(np.concatenate([local, tokens], 1), classes[picked], units[picked])
+        local = features_at(aim.samples, places, SIDES)
+        tokens = self.tokens.at(aim.samples, places, classes, aim.near, self.settings.seed)
+        return Labelled(np.concatenate([local, tokens], 1), classes, units)
 
     def weigh(self, losses: trust.Losses) -> float:
         """Let what learns by gradients count as much as serves the held-out pixels; how much.
@@ -123,7 +123,7 @@ class Loop(Scorer):
         """
         if self.branches is None:
             return 1.0
-        chosen = trust.by_polygons(self.aim.polygons())
+        chosen = self._untold_trust()
         if self.held_out:
             chosen = trust.by_held_out(self, self.branches, self.elsewhere, losses)
         # In half precision, as the file holds it, so that the score is that of the file.
@@ -155,8 +155,13 @@ class Loop(Scorer):
     @property
     def in_vain(self) -> bool:
         """Whether what is learnt by gradients won't count, however well it is learnt (`weigh`)."""
-        few = trust.by_polygons(self.aim.polygons()) == 0
-        return self.branches is not None and not self.held_out and few
+        return self.branches is not None and not self.held_out and self._untold_trust() == 0
+
+    def _untold_trust(self) -> float:
+        """The trust where nothing is held out: by the number of polygons, and what an earlier
+        adapter earned with others is not lost."""
+        chosen = trust.by_polygons(self.aim.polygons())
+        return max(chosen, self.earlier_trust) if self.begun else chosen
 
     def fit_batch(self) -> None:
         """Find out how many chips the device takes at a time, before the training starts."""

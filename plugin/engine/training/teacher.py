@@ -15,6 +15,7 @@ from sklearn.neighbors import NearestNeighbors
 from ..model.decoders.neighbourhood import feature_count
 from ..model.decoders.token_opinion import TokenOpinion
 from .discriminant import Discriminant, ranks_among
+from .thinning import thinned
 
 TREES = 40
 # Labelled pixels that a classifier learns from: more cost time and change little.
@@ -39,7 +40,8 @@ TOKENS = "discriminant on tokens"
 class Labelled:
     """Labelled pixels: features [n, F], classes [n] (from 0), and whose polygons they are [n].
 
-    The plain backbone's tokens, where it is asked, are the last of the features.
+    The plain backbone's tokens, where it is asked, are the last of the features; they are not a
+    number where time did not suffice to ask it.
     """
 
     values: NDArray[np.float32]
@@ -47,12 +49,22 @@ class Labelled:
     units: NDArray[np.int32]
 
     def some(self, most: int, rng: np.random.Generator) -> Labelled:
-        """At most so many of them, in any order."""
-        return self.pick(rng.permutation(len(self.values))[:most])
+        """At most so many of them, in any order, of each class some (`thinned`)."""
+        return self.pick(thinned(self.classes, most, rng))
 
     def pick(self, places: NDArray[np.int64]) -> Labelled:
         """Those at the places."""
         return Labelled(self.values[places], self.classes[places], self.units[places])
+
+    def seen(self) -> Labelled:
+        """Those whose features are all known."""
+        return self.pick(np.flatnonzero(~np.isnan(self.values[:, -1])))
+
+    def tellable(self) -> bool:
+        """Whether there are classes to tell apart, and one with pixels enough to know its spread,
+        which discriminants take for that of all."""
+        counts = np.unique(self.classes, return_counts=True)[1]
+        return len(counts) > 1 and bool(counts.max() >= FEWEST)
 
     def alike(self, rng: np.random.Generator) -> Labelled:
         """As many of each polygon, at random: how large it was drawn says nothing of its class."""
@@ -122,7 +134,8 @@ def soft_labels(
     """
     labelled = labelled.some(MOST, np.random.default_rng(seed))
     # However little of the land was found, the labelled pixels teach.
-    pixels = np.concatenate([landscape, labelled.values[: max(len(landscape), LABELLED)]])
+    known = labelled.seen().values[: max(len(landscape), LABELLED)]
+    pixels = np.concatenate([landscape, known])
     chances = np.zeros((len(pixels), count), np.float32)
     near = nearness(labelled, pixels, bands)
     for opinion in opinions(labelled, pixels, bands, sides, seed):
@@ -161,12 +174,13 @@ def opinions(
     }
     squares = {**around, ", ".join(str(side) for side in sides): every}
     yield from _forests(labelled, {"1": every[:bands], **squares}, seed)
-    found = np.unique(labelled.classes, return_counts=True)[1]
-    if len(found) > 1 and found.min() >= FEWEST:
+    if labelled.tellable():
         alike = labelled.alike(np.random.default_rng(seed))
         yield from _discriminants(alike, pixels, squares)
-        if len(tokens):
-            yield Opinion(TOKENS, Discriminant(), tokens, ON_TOKENS, alike, wild=True)
+    seen = labelled.seen()
+    if len(tokens) and seen.tellable():
+        alike = seen.alike(np.random.default_rng(seed))
+        yield Opinion(TOKENS, Discriminant(), tokens, ON_TOKENS, alike, wild=True)
 
 
 def _forests(

@@ -18,13 +18,13 @@ from ..model.decoders.image_branch import branches_of
 from ..model.segmenter import Segmenter
 from .samples import Samples
 
-# Squares of an image that are looked at together.
-TOGETHER = 8
 # The most squares with labels that are looked at.
 SQUARES = 256
 # The share of a run's time that they may take, and the seconds at the most; as much for the
 # landscape.
 SHARE, LONGEST = 0.08, 12.0
+# Numbers of tokens that are kept for the last lesson, in half precision: 128 MB.
+KEPT = 64 << 20
 _NOBODY = np.zeros(0, np.int32)
 
 
@@ -93,53 +93,49 @@ class Tokens:
         classes: NDArray[np.int64],
         near: Sequence[Box | None],
         seed: int,
-    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """Which of the pixels [N, 3] (image, row, column) were looked at [n], and their tokens
-        [n, dim].
+    ) -> NDArray[np.float32]:
+        """The tokens [N, dim] of pixels [N, 3] (image, row, column) with their classes [N].
 
-        All of them, unless they lie in more squares than `SQUARES`, or than time allows for; each
-        class comes to its turn. ``near`` is as for `Aim`.
+        Not a number for those that are not looked at, where they lie in more squares than `SQUARES`
+        or than time allows for; each class comes to its turn once at the least. ``near`` is as for
+        `Aim`.
         """
+        tokens = np.full((len(places), self.dim), np.nan, np.float32)
+        if not self.dim:
+            return tokens
         # The middle of a window, whose tokens have seen what is around it.
         size = self.chip // 2
         keys = places // np.array([1, size, size])
         found, which = np.unique(keys, axis=0, return_inverse=True)
         which = which.ravel()
         order = _by_turns(which, classes, np.random.default_rng(seed))[:SQUARES]
-        started, picked, tokens = time.monotonic(), [], []
-        for first in range(0, len(order), TOGETHER):
-            if first and self.over(started):
+        started, missing = time.monotonic(), set(np.unique(classes).tolist())
+        for place in order:
+            if not missing and self.over(started):
                 break
-            some = order[first : first + TOGETHER]
-            corners = [
-                (image, row * size - size // 2, column * size - size // 2)
-                for image, row, column in found[some].tolist()
-            ]
-            maps = self._maps(samples, corners, near)
-            for seen, place, (_, top, left) in zip(maps, some, corners, strict=True):
-                mine = np.flatnonzero(which == place)
-                picked.append(mine)
-                tokens.append(self.pick(seen, places[mine, 1] - top, places[mine, 2] - left))
-        return np.concatenate(picked), np.concatenate(tokens)
+            image, row, column = found[place].tolist()
+            top, left = row * size - size // 2, column * size - size // 2
+            seen = self._map_at(samples, (image, top, left), near[image] if near else None)
+            mine = np.flatnonzero(which == place)
+            tokens[mine] = self.pick(seen, places[mine, 1] - top, places[mine, 2] - left)
+            missing.difference_update(classes[mine].tolist())
+        return tokens
 
-    def _maps(
-        self,
-        samples: Samples,
-        corners: list[tuple[int, int, int]],
-        near: Sequence[Box | None],
-    ) -> list[Tensor]:
-        """The maps of windows that begin at image, row and column; they are kept, since the last
-        lesson asks for most of them again."""
-        boxes = [near[image] if near else None for image, _, _ in corners]
-        keys = list(zip(corners, boxes, strict=True))
-        new = [key for key in keys if key not in self._seen]
-        if new:
-            windows = [
-                within(samples.chip(*corner, self.chip, _NOBODY).image, *corner[1:], box)
-                for corner, box in new
-            ]
-            self._seen.update(zip(new, self.look(np.stack(windows)).half(), strict=True))
-        return [self._seen[key].float() for key in keys]
+    def _map_at(self, samples: Samples, corner: tuple[int, int, int], box: Box | None) -> Tensor:
+        """The map of the window that begins at image, row and column, seen within a box.
+
+        Some are kept, since the last lesson asks for most of them again.
+        """
+        _, row, column = corner
+        if box is not None and _holds(box, row, column, self.chip):
+            box = None
+        seen = self._seen.get((corner, box))
+        if seen is None:
+            window = within(samples.chip(*corner, self.chip, _NOBODY).image, row, column, box)
+            seen = self.look(window[None])[0].half()
+            if (len(self._seen) + 1) * seen.numel() <= KEPT:
+                self._seen[corner, box] = seen
+        return seen.float()
 
     def over(self, started: float, parts: int = 1) -> bool:
         """Whether what began at a time of the monotonic clock, one of so many parts, has used up
@@ -156,6 +152,12 @@ def _by_turns(
     longest = max((len(queue) for queue in queues), default=0)
     turns = [queue[turn] for turn in range(longest) for queue in queues if turn < len(queue)]
     return list(dict.fromkeys(turns))
+
+
+def _holds(box: Box, row: int, column: int, size: int) -> bool:
+    """Whether a box holds the square that begins at a row and column."""
+    left, top, right, bottom = box
+    return top <= row and left <= column and row + size <= bottom and column + size <= right
 
 
 def within(

@@ -13,7 +13,8 @@ from tilth_engine.training.discriminant import Discriminant, ranks_among
 from tilth_engine.training.neighbourhood import features_at
 from tilth_engine.training.samples import Samples
 from tilth_engine.training.study import feature_jitter, study
-from tilth_engine.training.teacher import Labelled, nearness, soft_labels
+from tilth_engine.training.teacher import Labelled, nearness, opinions, soft_labels
+from tilth_engine.training.thinning import thinned
 
 BANDS = 2
 COUNT = feature_count(BANDS, SIDES)
@@ -73,6 +74,57 @@ def test_polygons_give_as_many_pixels_however_large_they_are():
     alike = Labelled(values, units.astype(int) % 2, units).alike(np.random.default_rng(0))
     assert np.unique(alike.units, return_counts=True)[1].tolist() == [20, 20, 20]
     assert (alike.values[:, 0] == alike.units).all() and (alike.classes == alike.units % 2).all()
+
+
+@pytest.mark.parametrize("count", [1, 4])
+def test_a_class_of_very_few_pixels_is_found_where_it_is_plain(count):
+    """Among some polygons of two large classes, and in land where it is as plain as they."""
+    rng = np.random.default_rng(0)
+    classes = np.concatenate([np.arange(3000) % 2, np.full(count, 2)])
+    shifts = np.array([[-4.0, 0.0], [4.0, 0.0], [0.0, 9.0]])
+
+    def drawn(classes, seed):
+        values = pixels(len(classes), seed) / 2
+        bands = np.repeat(shifts[classes], feature_count(1, SIDES), 1).reshape(len(classes), 2, -1)
+        places = [0, 1, *(BANDS * (1 + 2 * i) + b for i in range(len(SIDES)) for b in range(BANDS))]
+        values[:, places] += bands[:, [place % BANDS for place in places], 0]
+        return values.astype(np.float32)
+
+    there = rng.integers(0, 3, 600)
+    units = np.where(classes == 2, 99, np.arange(len(classes)) % 40).astype(np.int32)
+    labelled = Labelled(drawn(classes, 1), classes, units)
+    _, chances = soft_labels(labelled, drawn(there, 2), BANDS, SIDES, 3, 0)
+    right = chances[:600].argmax(1) == there
+    assert min(right[there == one].mean() for one in range(3)) > 0.9
+
+
+def test_thinning_leaves_some_of_each_class():
+    classes = np.repeat([0, 1, 2], [100_000, 40, 500])
+    places = thinned(classes, 2000, np.random.default_rng(0))
+    found = np.bincount(classes[places])
+    assert found.sum() == 2000 == len(np.unique(places))
+    assert found[1] == 40 and 200 <= found[2] < 220
+    assert sorted(thinned(classes[:50], 60, np.random.default_rng(0))) == list(range(50))
+
+
+def test_pixels_without_tokens_teach_all_but_the_discriminant_on_tokens():
+    values = pixels(200)
+    classes = (values[:, 0] > 0).astype(int)
+    noise = np.random.default_rng(2).normal(size=(200, 4))
+    tokens = np.where(classes, 1.0, -1.0)[:, None] + noise / 4
+    tokens[20:] = np.nan
+    land = np.concatenate([pixels(50, seed=1), np.ones((50, 4), np.float32)], 1)
+    units = np.arange(200, dtype=np.int32) % 8
+    labelled = Labelled(np.concatenate([values, tokens], 1).astype(np.float32), classes, units)
+    learnt = {o.name: len(np.unique(o.labelled.values[:, 0], axis=0))
+              for o in opinions(labelled, land, BANDS, SIDES, 0)}  # fmt: skip
+    assert learnt.pop("discriminant on tokens") <= 20
+    assert len(learnt) == 10 and min(learnt.values()) > 100
+
+    rule = TokenOpinion(4, 2)
+    taught, chances = soft_labels(labelled, land, BANDS, SIDES, 2, 0, opinion_of=rule)
+    assert len(taught) == 50 + 20 and np.isfinite(taught).all() and np.isfinite(chances).all()
+    assert rule.weight.any()
 
 
 def test_of_a_unit_with_several_classes_each_gives_as_many():

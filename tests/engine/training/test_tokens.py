@@ -57,34 +57,63 @@ def test_each_pixel_has_what_the_backbone_says_of_its_window(world):
     segmenter = network()
     rows, columns = np.array([40, 47, 8, 90]), np.array([40, 33, 8, 70])
     asked = places(rows, columns)
-    picked, found = Tokens(segmenter, CPU, 32).at(world, asked, np.array([0, 0, 0, 1]), (), 0)
+    found = Tokens(segmenter, CPU, 32).at(world, asked, np.array([0, 0, 0, 1]), (), 0)
 
-    assert sorted(picked.tolist()) == [0, 1, 2, 3] and found.shape == (4, 192)
+    assert found.shape == (4, 192) and np.isfinite(found).all()
     chip = world.chip(0, 24, 24, 32, np.zeros(0, np.int32)).image  # the window around 32..47
     with torch.no_grad():
         maps = segmenter.eval().plain(torch.from_numpy(chip)[None])
     whole = torch.nn.functional.interpolate(maps.float(), (32, 32), mode="bilinear")[0]
     for place in (0, 1):
         expected = whole[:, rows[place] - 24, columns[place] - 24].numpy()
-        mine = found[picked.tolist().index(place)]
-        np.testing.assert_allclose(mine, expected, atol=0.05, rtol=0.05)
+        np.testing.assert_allclose(found[place], expected, atol=0.05, rtol=0.05)
 
 
 def test_where_squares_are_many_each_class_has_its_turn(world, monkeypatch):
     monkeypatch.setattr(tokens, "SQUARES", 2)
     rows, columns = (part.ravel() for part in np.mgrid[0:96:8, 0:96:8])
     classes = (columns >= 64).astype(int)
-    picked, found = Tokens(network(), CPU, 32).at(world, places(rows, columns), classes, (), 0)
-    assert len(picked) == len(found) == 8
-    assert set(classes[picked]) == {0, 1}
+    found = Tokens(network(), CPU, 32).at(world, places(rows, columns), classes, (), 0)
+    seen = np.isfinite(found).all(1)
+    assert seen.sum() == 8 and np.isnan(found[~seen]).all()
+    assert set(classes[seen]) == {0, 1}
 
 
 def test_when_its_time_is_over_it_has_seen_something(world):
     rows, columns = (part.ravel() for part in np.mgrid[0:96:8, 0:96:8])
     looks = []
     looking = Tokens(network(), CPU, 32, seconds=1e-9, step=lambda: looks.append(1))
-    picked, _ = looking.at(world, places(rows, columns), np.zeros(len(rows), int), (), 0)
-    assert len(looks) == 1 and 0 < len(picked) < len(rows)
+    found = looking.at(world, places(rows, columns), np.zeros(len(rows), int), (), 0)
+    assert len(looks) == 1 and 0 < np.isfinite(found[:, 0]).sum() < len(rows)
+
+
+def test_however_short_the_time_is_each_class_is_seen(world):
+    rows, columns = (part.ravel() for part in np.mgrid[0:96:8, 0:96:8])
+    classes = rows // 32 * 3 + columns // 32
+    found = Tokens(network(), CPU, 32, seconds=1e-9).at(
+        world, places(rows, columns), classes, (), 0
+    )
+    assert set(classes[np.isfinite(found[:, 0])]) == set(range(9))
+
+
+def test_a_window_is_looked_at_once_whatever_region_is_left_out_far_from_it(world):
+    looks = []
+    looking = Tokens(network(), CPU, 32, step=lambda: looks.append(1))
+    asked = places(np.array([40]), np.array([40])), np.array([0])
+    whole = looking.at(world, *asked, (), 0)
+    far = looking.at(world, *asked, [(0, 0, 80, 96)], 0)
+    assert len(looks) == 1 and np.array_equal(whole, far)
+    near = looking.at(world, *asked, [(0, 0, 48, 96)], 0)
+    assert len(looks) == 2 and not np.array_equal(whole, near)
+
+
+def test_no_more_windows_are_kept_than_memory_is_given(world, monkeypatch):
+    monkeypatch.setattr(tokens, "KEPT", 0)
+    looks = []
+    looking = Tokens(network(), CPU, 32, step=lambda: looks.append(1))
+    asked = places(np.array([40]), np.array([40])), np.array([0])
+    assert np.array_equal(looking.at(world, *asked, (), 0), looking.at(world, *asked, (), 0))
+    assert len(looks) == 2
 
 
 def test_beyond_the_line_nothing_is_seen():

@@ -80,6 +80,10 @@ class LocalBranch(nn.Module):
         self.lowest.copy_(values.amin(0).half().clamp(-FARTHEST, FARTHEST))
         self.highest.copy_(values.amax(0).half().clamp(-FARTHEST, FARTHEST))
 
+    def makes_sense(self) -> bool:
+        """Whether features have a spread and lie in ranges: a stranger's file may not say so."""
+        return bool((self.spread > 0).all() and (self.lowest <= self.highest).all())
+
     def _load_from_state_dict(self, state: dict[str, Tensor], prefix: str, *rest: Any) -> None:
         """Adapters of before know no ranges."""
         for name in ("lowest", "highest"):

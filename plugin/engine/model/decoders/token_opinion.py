@@ -65,7 +65,8 @@ class TokenOpinion(nn.Module):
         # the middle is taken off, and nothing may be so large that it would be coarse.
         self.low.copy_(torch.from_numpy(rule.low).half())
         self.high.copy_(torch.from_numpy(rule.high).half())
-        middle = ((self.low + self.high) / 2).double().cpu().numpy()
+        # On the CPU first: Apple's GPUs know no double precision.
+        middle = ((self.low + self.high) / 2).cpu().double().numpy()
         bias = rule.bias + rule.weight @ middle
         largest = max(np.abs(rule.weight).max(), np.abs(bias).max() / LARGEST)
         factor = min(1.0, SHARPEST / max(largest, 1e-12))

@@ -55,7 +55,13 @@ from tilth_engine.normalise import Normalisation  # noqa: E402
 from tilth_engine.prepare import prepared  # noqa: E402
 from tilth_engine.training.loop import MOST  # noqa: E402
 from tilth_engine.training.study import study  # noqa: E402
-from tilth_engine.training.teacher import TOKENS, Labelled, opinions, soft_labels  # noqa: E402
+from tilth_engine.training.teacher import (  # noqa: E402
+    TOKENS,
+    Labelled,
+    named_opinions,
+    opinions,
+    soft_labels,
+)
 from tilth_engine.training.tokens import Tokens  # noqa: E402
 
 SIZES = (1, 3, 10)
@@ -194,8 +200,9 @@ def _answers(
     local = feature_count(bands, SIDES)
     branch = LocalBranch(bands, count, land.shape[1] - local)
     pixels, chances = soft_labels(
-        labelled, np.concatenate([asked, land]), bands, SIDES, count, seed, opinion_of=branch.tokens
-    )
+        labelled, np.concatenate([asked, land]), bands, SIDES, count, seed,
+        opinions_of=named_opinions(branch),
+    )  # fmt: skip
     yield "together", chances[: len(asked)]
     plain = Labelled(labelled.values[:, :local], labelled.classes, labelled.units)
     both = np.concatenate([asked, land])[:, :local]
@@ -207,7 +214,7 @@ def _answers(
     study(branch, torch.from_numpy(pixels[taught]), torch.from_numpy(chances[taught]), seed, 1.0,
           lambda: None)  # fmt: skip
     with torch.no_grad():
-        inputs = branch.with_opinion(torch.from_numpy(asked))
+        inputs = branch.with_opinions(torch.from_numpy(asked))
         logits = branch.judge(inputs.T[None, :, :, None])[0, :, :, 0]
     yield "the branch", logits.T.softmax(1).numpy()
 

@@ -200,9 +200,13 @@ def _segmenter(job: TrainJob, ready: Prepared, reporter: Reporter) -> tuple[Segm
     if not job.continue_from:
         return _built(job, ready, Method.of(job))
     earlier = adapter_file.read(job.continue_from)
-    # One that has never looked at tokens has learnt without them.
-    tokens = DecoderSettings.from_dict(earlier.card["decoder"]).tokens and ready.decoder.tokens
-    ready.decoder = dataclasses.replace(ready.decoder, tokens=tokens)
+    # One that has never looked at tokens or discriminants has learnt without them.
+    known = DecoderSettings.from_dict(earlier.card["decoder"])
+    ready.decoder = dataclasses.replace(
+        ready.decoder,
+        tokens=known.tokens and ready.decoder.tokens,
+        discriminants=known.discriminants,
+    )
     # The network is told in which units values come to it, and those are the earlier adapter's.
     own = not Normalisation.from_dict(earlier.card["normalisation"]).by_card
     ready.inputs = dataclasses.replace(ready.inputs, own_statistics=own)

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.preprocessing import QuantileTransformer
 
-from ..model.decoders.token_opinion import Rule
+from ..model.decoders.linear_opinion import Rule
 
 # By how many of its quantiles a feature's ranks are told.
 QUANTILES = 100

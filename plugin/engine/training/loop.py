@@ -29,7 +29,7 @@ from .samples import Chip
 from .schedule import schedule
 from .scoring import IGNORE, Progress, Scorer, Settings, tensors
 from .study import fit, study
-from .teacher import Labelled, soft_labels
+from .teacher import Labelled, named_opinions, soft_labels
 from .tokens import Tokens
 
 # Held-out scores that differ by less say nothing.
@@ -103,8 +103,9 @@ class Loop(Scorer):
         branch, seed, bands = self.branches.distilled, self.settings.seed, aim.samples.bands
         labelled = self._labelled(aim)
         around = labelled.values[:0] if self.landscape is None else self.landscape
+        named = named_opinions(branch)
         pixels, chances = soft_labels(
-            labelled, around, bands, SIDES, self.classes, seed, step, branch.tokens
+            labelled, around, bands, SIDES, self.classes, seed, step, named
         )
         table = torch.from_numpy(pixels), torch.from_numpy(chances)
         study(branch, *table, seed, self.settings.jitter, step)

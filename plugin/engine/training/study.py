@@ -36,7 +36,7 @@ def study(
     """
     device = next(branch.parameters()).device
     generator = torch.Generator().manual_seed(seed)
-    values = branch.with_opinion(values)
+    values = branch.with_opinions(values)
     branch.look_at(values)
 
     def loss() -> Tensor:

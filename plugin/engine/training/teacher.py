@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,9 @@ from numpy.typing import NDArray
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.neighbors import NearestNeighbors
 
-from ..model.decoders.neighbourhood import feature_count
-from ..model.decoders.token_opinion import TokenOpinion
+from ..model.decoders.linear_opinion import LinearOpinion
+from ..model.decoders.local import LocalBranch
+from ..model.decoders.neighbourhood import feature_count, squares
 from .discriminant import Discriminant, ranks_among
 from .thinning import thinned
 
@@ -32,8 +34,8 @@ FAR, MANY = 0.3, 3
 FEWEST = 5
 # Pixels that a small polygon gives, some of them several times, where all give as many.
 LEAST = 10
-# The name of the opinion on the plain backbone's tokens.
-TOKENS = "discriminant on tokens"
+# The name of the opinion on the plain backbone's tokens, and the beginning of those on squares.
+TOKENS, DISCRIMINANT = "discriminant on tokens", "discriminant "
 
 
 @dataclass(frozen=True)
@@ -117,13 +119,13 @@ def soft_labels(
     count: int,
     seed: int,
     step: Callable[[], None] = lambda: None,
-    opinion_of: TokenOpinion | None = None,
+    opinions_of: Mapping[str, LinearOpinion] = MappingProxyType({}),
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Pixels [N, F], labelled ones and others, with their class probabilities [N, count].
 
     The features are of so many ``bands`` and with squares of ``sides`` pixels; ``landscape`` [m, F]
     are those of pixels from all over the images. ``step`` is called between the classifiers;
-    ``opinion_of`` becomes the discriminant on the tokens, where there is one.
+    ``opinions_of`` become the discriminants of their names (`DISCRIMINANT` and `TOKENS`).
 
     The opinion is the mean of random forests, each on a wider neighbourhood, and of linear
     discriminants on the values, on their ranks in the landscape and on the plain backbone's
@@ -142,9 +144,15 @@ def soft_labels(
         step()
         weight = np.float32(opinion.weight) * (near if opinion.wild else np.ones_like(near))
         chances += weight[:, None] * opinion.chances(pixels, count)
-        if opinion.name == TOKENS and opinion_of is not None:
-            opinion_of.take(opinion.model.rule())
+        if opinion.name in opinions_of:
+            opinions_of[opinion.name].take(opinion.model.rule())
     return pixels, chances / chances.sum(1, keepdims=True)
+
+
+def named_opinions(branch: LocalBranch) -> dict[str, LinearOpinion]:
+    """The discriminants that a branch looks at, by the teachers' names for them."""
+    named = {DISCRIMINANT + name: opinion for name, opinion in branch.opinions().items()}
+    return named if branch.tokens is None else {**named, TOKENS: branch.tokens}
 
 
 def nearness(labelled: Labelled, pixels: NDArray[np.float32], bands: int) -> NDArray[np.float32]:
@@ -166,17 +174,12 @@ def opinions(
     seed: int,
 ) -> Iterator[Opinion]:
     """The usual classifiers; ``pixels`` [N, F] are those whose ranks count."""
-    count = feature_count(bands, sides)
-    every, tokens = np.arange(count), np.arange(count, labelled.values.shape[1])
-    around = {
-        f"{side}": np.concatenate([every[:bands], every[bands * (1 + 2 * i) : bands * (3 + 2 * i)]])
-        for i, side in enumerate(sides[:-1])
-    }
-    squares = {**around, ", ".join(str(side) for side in sides): every}
-    yield from _forests(labelled, {"1": every[:bands], **squares}, seed)
+    around = {name: np.array(columns) for name, columns in squares(bands, sides).items()}
+    tokens = np.arange(feature_count(bands, sides), labelled.values.shape[1])
+    yield from _forests(labelled, {"1": np.arange(bands), **around}, seed)
     if labelled.tellable():
         alike = labelled.alike(np.random.default_rng(seed))
-        yield from _discriminants(alike, pixels, squares)
+        yield from _discriminants(alike, pixels, around)
     seen = labelled.seen()
     if len(tokens) and seen.tellable():
         alike = seen.alike(np.random.default_rng(seed))
@@ -184,10 +187,10 @@ def opinions(
 
 
 def _forests(
-    labelled: Labelled, squares: dict[str, NDArray[np.int64]], seed: int
+    labelled: Labelled, around: dict[str, NDArray[np.int64]], seed: int
 ) -> Iterator[Opinion]:
     threads = torch.get_num_threads()
-    for name, columns in squares.items():
+    for name, columns in around.items():
         forest = RandomForestClassifier(TREES, random_state=seed, n_jobs=threads)
         # The one on bands alone guesses best where the land looks like no polygon.
         weight = 2.0 if name == "1" else 1.0
@@ -195,10 +198,10 @@ def _forests(
 
 
 def _discriminants(
-    alike: Labelled, pixels: NDArray[np.float32], squares: dict[str, NDArray[np.int64]]
+    alike: Labelled, pixels: NDArray[np.float32], around: dict[str, NDArray[np.int64]]
 ) -> Iterator[Opinion]:
-    weight = LINEAR / (2 * len(squares))
-    for name, columns in squares.items():
-        yield Opinion(f"discriminant {name}", Discriminant(), columns, weight, alike, wild=True)
+    weight = LINEAR / (2 * len(around))
+    for name, columns in around.items():
+        yield Opinion(DISCRIMINANT + name, Discriminant(), columns, weight, alike, wild=True)
         ranks = Discriminant(ranks_among(pixels[:, columns]))
         yield Opinion(f"discriminant of ranks {name}", ranks, columns, weight, alike, wild=True)

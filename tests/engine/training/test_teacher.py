@@ -6,14 +6,21 @@ import numpy as np
 import pytest
 import torch
 from tilth_engine.errors import Cancelled
+from tilth_engine.model.decoders.linear_opinion import LinearOpinion
 from tilth_engine.model.decoders.local import SIDES, LocalBranch
 from tilth_engine.model.decoders.neighbourhood import feature_count, features
-from tilth_engine.model.decoders.token_opinion import TokenOpinion
 from tilth_engine.training.discriminant import Discriminant, ranks_among
 from tilth_engine.training.neighbourhood import features_at
 from tilth_engine.training.samples import Samples
 from tilth_engine.training.study import feature_jitter, study
-from tilth_engine.training.teacher import Labelled, nearness, opinions, soft_labels
+from tilth_engine.training.teacher import (
+    TOKENS,
+    Labelled,
+    named_opinions,
+    nearness,
+    opinions,
+    soft_labels,
+)
 from tilth_engine.training.thinning import thinned
 
 BANDS = 2
@@ -121,8 +128,8 @@ def test_pixels_without_tokens_teach_all_but_the_discriminant_on_tokens():
     assert learnt.pop("discriminant on tokens") <= 20
     assert len(learnt) == 10 and min(learnt.values()) > 100
 
-    rule = TokenOpinion(4, 2)
-    taught, chances = soft_labels(labelled, land, BANDS, SIDES, 2, 0, opinion_of=rule)
+    rule = LinearOpinion(4, 2)
+    taught, chances = soft_labels(labelled, land, BANDS, SIDES, 2, 0, opinions_of={TOKENS: rule})
     assert len(taught) == 50 + 20 and np.isfinite(taught).all() and np.isfinite(chances).all()
     assert rule.weight.any()
 
@@ -163,7 +170,7 @@ def test_the_discriminant_on_tokens_is_the_same_as_a_layer(known):
     values = rng.normal(size=(90, 5)) + 2 * classes[:, None] * [1, 0, -1, 0, 0]
     model = Discriminant()
     model.fit(values, classes)
-    layer = TokenOpinion(5, 3)
+    layer = LinearOpinion(5, 3)
     layer.take(model.rule())
     asked = 5 * rng.normal(size=(40, 5))
 
@@ -179,7 +186,7 @@ def test_a_discriminant_of_pixels_that_are_nearly_one_is_held_to_what_a_file_hol
     values = 1e-4 * rng.normal(size=(40, 5)) + 30 * classes[:, None] * [1, 0, -1, 0, 0]
     model = Discriminant()
     model.fit(values, classes)
-    layer = TokenOpinion(5, 2)
+    layer = LinearOpinion(5, 2)
     layer.take(model.rule())
     tokens = torch.from_numpy(values).float()[:, :, None, None]
     found = layer(tokens, tokens)[:, :, 0, 0]
@@ -196,12 +203,12 @@ def test_what_tokens_tell_is_in_the_opinion_and_the_branch_learns_it():
     branch = LocalBranch(BANDS, 2, dim=6)
     units = np.arange(600, dtype=np.int32) % 6
     found, chances = soft_labels(Labelled(table, classes, units), land, BANDS, SIDES, 2, 0,
-                                 opinion_of=branch.tokens)  # fmt: skip
+                                 opinions_of=named_opinions(branch))  # fmt: skip
     truth = tokens[1][:, 0] > 0
     assert (chances[:3000].argmax(1) == truth).mean() > 0.7, "the bands tell nothing"
 
     study(branch, torch.from_numpy(found), torch.from_numpy(chances), 0, 1.0, lambda: None)
-    asked = branch.with_opinion(torch.from_numpy(land))
+    asked = branch.with_opinions(torch.from_numpy(land))
     with torch.no_grad():
         said = branch.judge(asked.T[None, :, :, None])[0, :, :, 0].argmax(0).numpy()
     assert (said == truth).mean() > 0.7
@@ -247,7 +254,7 @@ def test_the_local_branch_learns_what_lies_around_a_pixel():
     branch = LocalBranch(BANDS, 2)
     study(branch, values, chances, 0, 1.0, lambda: None)
 
-    fresh = torch.from_numpy(pixels(1000, seed=5))
+    fresh = branch.with_opinions(torch.from_numpy(pixels(1000, seed=5)))
     with torch.no_grad():
         answer = branch.judge(fresh[:, :, None, None])[:, :, 0, 0].argmax(1)
     assert ((fresh[:, BANDS * 6] > 0.7).long() == answer).float().mean() > 0.9
@@ -255,9 +262,27 @@ def test_the_local_branch_learns_what_lies_around_a_pixel():
 
 def test_the_branch_computes_the_features_of_an_image_itself():
     torch.manual_seed(0)
-    branch = LocalBranch(BANDS, 3)
+    branch = LocalBranch(BANDS, 3, discriminants=False)
     image = torch.randn(2, BANDS, 16, 16)
     torch.testing.assert_close(branch(image), branch.judge(features(image, SIDES)))
+
+
+def test_the_branch_is_told_what_the_discriminants_say():
+    values, land = pixels(200), pixels(400, seed=1)
+    classes = (values[:, 0] + values[:, 5] > 0).astype(int)
+    labelled = Labelled(values, classes, np.arange(200, dtype=np.int32) % 8)
+    branch = LocalBranch(BANDS, 2)
+    soft_labels(labelled, land, BANDS, SIDES, 2, 0, opinions_of=named_opinions(branch))
+    told = branch.with_opinions(torch.from_numpy(land)).numpy()
+    # In the order that they are drawn in, as `soft_labels` thins them.
+    some = labelled.some(len(values), np.random.default_rng(0))
+    pixels_known = np.concatenate([land, some.values])
+    said = {o.name: o.chances(land, 2) for o in opinions(some, pixels_known, BANDS, SIDES, 0)}
+
+    np.testing.assert_array_equal(told[:, :COUNT], land)
+    for place, name in enumerate(("3", "5", "3, 5, 9")):
+        columns = slice(COUNT + 2 * place, COUNT + 2 * place + 2)
+        np.testing.assert_allclose(told[:, columns], said["discriminant " + name], atol=0.02)
 
 
 def test_light_changes_bands_and_means_alike_and_keeps_spreads_positive():

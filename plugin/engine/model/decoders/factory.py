@@ -18,6 +18,7 @@ from .fcn import FcnDecoder
 from .forest import ForestDecoder
 from .image_branch import ImageBranch
 from .linear import LinearDecoder
+from .local import LocalBranch
 from .slim import SlimDecoder
 from .unet import UnetDecoder
 from .upernet import UperNetDecoder
@@ -47,7 +48,8 @@ class DecoderSettings:
     `width` are the channels at full resolution of the slim one and of the image branch, `channels`
     those of the others (0: as in the paper). The slim one sees the image anyhow; each other one
     does where it has the `image_branch`. With `tokens`, the usual classifiers look at the plain
-    backbone's tokens, too, where these are fine enough.
+    backbone's tokens, too, where these are fine enough; with `discriminants`, the branch that
+    learns what they say sees what the linear ones say of its features.
     """
 
     name: str = "slim"
@@ -55,6 +57,7 @@ class DecoderSettings:
     image_branch: bool = True
     channels: int = 0
     tokens: bool = False
+    discriminants: bool = True
 
     def to_dict(self) -> dict[str, Any]:
         """The settings as JSON holds them."""
@@ -69,7 +72,9 @@ class DecoderSettings:
                 int(data["width"]),
                 bool(data["image_branch"]),
                 int(data["channels"]),
-                bool(data.get("tokens", False)),  # adapters of before have none
+                # Adapters of before have neither.
+                bool(data.get("tokens", False)),
+                bool(data.get("discriminants", False)),
             )
         except (KeyError, OverflowError, TypeError, ValueError) as error:
             raise TilthError("adapter card: the decoder is damaged") from error
@@ -97,7 +102,8 @@ def make(
     fine = bool(dims) and strides[-1] / zoom <= COARSEST
     plain = dims[-1] if settings.tokens and fine else 0
     if settings.name == "slim":
-        return SlimDecoder(bands, dims, classes, settings.width, plain)
+        local = LocalBranch(bands, classes, plain, settings.discriminants)
+        return SlimDecoder(bands, dims, classes, settings.width, local)
     if settings.name.startswith("forest"):
         if dims:
             raise TilthError("decoder: a forest looks at no backbone; choose none")
@@ -108,7 +114,8 @@ def make(
         return _plain(settings, dims, strides, classes, zoom)
     features = 2 * settings.width
     decoder = _plain(settings, dims, strides, features, zoom)
-    return ImageBranch(decoder, features, bands, classes, settings.width, plain)
+    local = LocalBranch(bands, classes, plain, settings.discriminants)
+    return ImageBranch(decoder, features, bands, classes, settings.width, local)
 
 
 def _plain(

@@ -34,15 +34,15 @@ class ImageBranch(nn.Module):
         features: int,
         bands: int,
         classes: int,
-        width: int = 32,
-        plain: int = 0,
+        width: int,
+        distilled: LocalBranch,
     ) -> None:
         """`decoder` gives maps of so many `features` instead of logits; `width` are the branch's
-        channels at full resolution, `plain` is the width of the plain backbone's tokens."""
+        channels at full resolution, `distilled` is what learns from the usual classifiers."""
         super().__init__()
         w = width
         self.spectral = spectral_branch(bands, classes, 2 * w)
-        self.distilled = LocalBranch(bands, classes, plain)
+        self.distilled = distilled
         self.register_buffer("trust", torch.ones(()))
         self.decoder = decoder
         self.norm = ChannelNorm(features)

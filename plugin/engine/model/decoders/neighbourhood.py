@@ -14,6 +14,17 @@ def feature_count(bands: int, sides: Sequence[int]) -> int:
     return bands * (1 + 2 * len(sides))
 
 
+def squares(bands: int, sides: Sequence[int]) -> dict[str, list[int]]:
+    """Which of the features are those of a pixel's bands and of the squares of one side, for each
+    but the largest, and of all of them."""
+    every = list(range(feature_count(bands, sides)))
+    parts = {
+        f"{side}": every[:bands] + every[bands * (1 + 2 * place) : bands * (3 + 2 * place)]
+        for place, side in enumerate(sides[:-1])
+    }
+    return {**parts, ", ".join(map(str, sides)): every}
+
+
 def features(image: Tensor, sides: Sequence[int]) -> Tensor:
     """The features (B, F, H, W) of an image (B, C, H, W): its bands and, for each of the ``sides``,
     the mean and the standard deviation of each band in a square of so many pixels a side (odd)

@@ -62,14 +62,19 @@ class SlimDecoder(nn.Module):
     trust: Tensor
 
     def __init__(
-        self, bands: int, dims: Sequence[int], classes: int, width: int = 32, plain: int = 0
+        self,
+        bands: int,
+        dims: Sequence[int],
+        classes: int,
+        width: int = 32,
+        distilled: LocalBranch | None = None,
     ) -> None:
-        """`dims` are the widths of the feature maps; none means the decoder alone. `plain` is that
-        of the plain backbone's tokens, 0 where they are not looked at."""
+        """`dims` are the widths of the feature maps; none means the decoder alone. `distilled` is
+        the branch that learns from the usual classifiers; None: one that sees no tokens."""
         super().__init__()
         w = width
         self.spectral = spectral_branch(bands, classes, 2 * w)
-        self.distilled = LocalBranch(bands, classes, plain)
+        self.distilled = distilled or LocalBranch(bands, classes)
         self.register_buffer("trust", torch.ones(()))
         self.stem = nn.Sequential(nn.Conv2d(bands, w, 3, padding=1), ChannelNorm(w), nn.GELU())
         self.at_full = ConvBlock(w, w)

@@ -1,4 +1,4 @@
-"""What a linear discriminant makes of the backbone's tokens."""
+"""What a linear discriminant makes of features, as a layer of the network."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from ..layers import resize_to
 UNSEEN = -1000.0
 # Weights beyond this tell nothing more, and offsets so many times as large.
 SHARPEST, LARGEST = 100.0, 20.0
+# Less than any range of a feature in half precision.
+TINY = 1e-9
 
 
 class Rule(NamedTuple):
@@ -29,8 +31,8 @@ class Rule(NamedTuple):
     classes: NDArray[np.int64]
 
 
-class TokenOpinion(nn.Module):
-    """Class probabilities of tokens by a linear discriminant that was fitted elsewhere.
+class LinearOpinion(nn.Module):
+    """Class probabilities of features by a linear discriminant that was fitted elsewhere.
 
     Each feature is held within what it had where the discriminant learnt
     (training/discriminant.py): far outside of that it would be the surer the less it knows.
@@ -48,29 +50,31 @@ class TokenOpinion(nn.Module):
                             ("bias", (classes,))):  # fmt: skip
             self.register_buffer(name, torch.zeros(shape))
 
-    def forward(self, tokens: Tensor, image: Tensor) -> Tensor:
-        """tokens (B, dim, h, w), image (B, bands, H, W). Returns probabilities (B, classes, H, W).
+    def forward(self, maps: Tensor, image: Tensor) -> Tensor:
+        """maps (B, dim, h, w), image (B, bands, H, W). Returns probabilities (B, classes, H, W).
 
-        Bilinearly from the tokens' to the image's pixels, after the linear layer: there are fewer
+        Bilinearly from the maps' to the image's pixels, after the linear layer: there are fewer
         classes than features.
         """
         low, high = self.low.view(1, -1, 1, 1), self.high.view(1, -1, 1, 1)
-        held = tokens.clamp(low, high) - (low + high) / 2
+        middle, reach = (low + high) / 2, (high - low) / 2
+        held = (maps.clamp(low, high) - middle) / reach.clamp(min=TINY)
         logits = F.conv2d(held, self.weight[:, :, None, None], self.bias)
         return resize_to(logits, image).softmax(1)
 
     def take(self, rule: Rule) -> None:
         """Be that discriminant; softer than it where few pixels made it absurdly sharp."""
-        # In half precision, as the file holds them, so that the score is that of the file; hence
-        # the middle is taken off, and nothing may be so large that it would be coarse.
+        # In half precision, as the file holds them, so that the score is that of the file. Weights
+        # are of features from -1 to 1, so that none is too large or too small for that.
         self.low.copy_(torch.from_numpy(rule.low).half())
         self.high.copy_(torch.from_numpy(rule.high).half())
         # On the CPU first: Apple's GPUs know no double precision.
-        middle = ((self.low + self.high) / 2).cpu().double().numpy()
-        bias = rule.bias + rule.weight @ middle
-        largest = max(np.abs(rule.weight).max(), np.abs(bias).max() / LARGEST)
+        low, high = (bound.cpu().double().numpy() for bound in (self.low, self.high))
+        weight = rule.weight * (high - low) / 2
+        bias = rule.bias + rule.weight @ ((low + high) / 2)
+        largest = max(np.abs(weight).max(), np.abs(bias).max() / LARGEST)
         factor = min(1.0, SHARPEST / max(largest, 1e-12))
         self.weight.zero_()
         self.bias.fill_(UNSEEN)
-        self.weight[rule.classes] = torch.from_numpy(factor * rule.weight).half().to(self.weight)
+        self.weight[rule.classes] = torch.from_numpy(factor * weight).half().to(self.weight)
         self.bias[rule.classes] = torch.from_numpy(factor * bias).half().to(self.bias)

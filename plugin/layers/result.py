@@ -65,14 +65,25 @@ def style_map(layer: QgsRasterLayer, classes: List[Dict[str, Any]]) -> None:
 
 
 def free_path(path: Union[str, Path], project: QgsProject) -> Path:
-    """The path, or one with a number where a layer of the project has that file open."""
+    """The path, or one with a number where that file or its confidence's is there already, or a
+    layer of the project has it open."""
     wanted = Path(path).absolute()
     used = {_key(source) for source in _files_in_use(project)}
+
+    def taken(file: Path) -> bool:
+        # Unlike Path.exists, this doesn't raise where a folder may not be looked into.
+        return _key(file) in used or os.access(file, os.F_OK)
+
     candidate, number = wanted, 1
-    while _key(candidate) in used or (number > 1 and candidate.exists()):
+    while taken(candidate) or taken(confidence_path(candidate)):
         number += 1
         candidate = wanted.with_name(f"{wanted.stem}_{number}{wanted.suffix}")
     return candidate
+
+
+def confidence_path(path: Path) -> Path:
+    """Where the confidence of the map in this file goes."""
+    return path.with_name(f"{path.stem}_confidence.tif")
 
 
 def _opened(path: str, what: str) -> QgsRasterLayer:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any, List
 
@@ -10,6 +11,7 @@ from dock_window import wait
 from qgis.core import (
     QgsFeature,
     QgsGeometry,
+    QgsProcessingUtils,
     QgsProject,
     QgsRasterLayer,
     QgsSettings,
@@ -272,6 +274,46 @@ def test_a_map_asks_for_dates_where_the_adapter_was_told_them(
     assert page._task().job.dates == ["2024-06-15"]
     page.imageCombo.setLayer(None)
     assert page.datesEdit.text() == ""
+
+
+@pytest.fixture
+def map_page(
+    dock: Any, project: QgsProject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Any:
+    """The Map page with an image and an adapter whose card nobody has read."""
+    adapter = Adapter(tmp_path / "a.tilth")
+    adapter.path.touch()
+    monkeypatch.setattr(dock.library, "adapters", lambda: [adapter])
+    monkeypatch.setattr(dock.library, "find", lambda _path: adapter)
+    layer = QgsRasterLayer(str(SAMPLE), "image", "gdal")
+    project.addMapLayer(layer)
+    dock.map.choose_image(layer)
+    dock.map.choose_adapter(str(adapter.path))
+    return dock.map
+
+
+def test_a_map_is_never_written_over(map_page: Any, project: QgsProject, tmp_path: Path) -> None:
+    """The path of the last map is still in the field, in whatever project."""
+    file = tmp_path / "mine.tif"
+    map_page.fileWidget.setFilePath(str(file))
+    map_page.confidenceCheck.setChecked(True)
+    assert map_page._task().job.out == str(file)
+    assert not map_page.fileWidget.confirmOverwrite()
+
+    shutil.copy(SAMPLE, file)
+    job = map_page._task().job
+    assert job.out == str(tmp_path / "mine_2.tif")
+    assert job.confidence == str(tmp_path / "mine_2_confidence.tif")
+
+
+def test_where_a_map_was_saved_is_told(map_page: Any, tmp_path: Path) -> None:
+    map_page.session.iface.setActiveLayer = lambda _layer: None
+    file = shutil.copy(SAMPLE, tmp_path / "mine_2.tif")
+    map_page._add({"map": str(file)})
+    assert f"Its file: {file}." in map_page.notice.text()
+    temporary = shutil.copy(SAMPLE, QgsProcessingUtils.generateTempFilename("map.tif"))
+    map_page._add({"map": str(temporary)})
+    assert "Its file" not in map_page.notice.text()
 
 
 def test_the_score_in_the_unseen_region_is_told() -> None:

@@ -154,13 +154,16 @@ def test_the_interface_gets_the_new_layer(make, project):
     assert results.add_map(make(), project, iface) is iface.layer
 
 
-def test_free_path_spares_files_that_the_project_has_open(make, project, tmp_path):
+def test_free_path_spares_what_is_there_be_it_open_or_not(make, project, tmp_path):
     path = tmp_path / "map.tif"
     assert results.free_path(path, project) == path
-    made = make()
-    # There, but nobody has it open: the user was asked whether to overwrite it.
-    assert results.free_path(path, project) == path
-    results.add_map(made, project)
+    make(confidence=False)
+    assert results.free_path(path, project) == tmp_path / "map_2.tif"
+    path.unlink()
+    made = make("other")
+    (tmp_path / "other.tif").unlink()  # its confidence stays
+    assert results.free_path(made["map"], project) == tmp_path / "other_2.tif"
+    results.add_map(make(), project)
     assert results.free_path(str(path), project) == tmp_path / "map_2.tif"
     assert results.free_path(tmp_path / "sub" / ".." / "map.tif", project).name == "map_2.tif"
     (tmp_path / "map_2.tif").touch()
@@ -168,6 +171,15 @@ def test_free_path_spares_files_that_the_project_has_open(make, project, tmp_pat
     link = tmp_path / "link.tif"
     link.symlink_to(path)
     assert results.free_path(link, project).name == "link_2.tif"
+
+
+def test_free_path_spares_a_confidence_that_is_open_and_gone(make, project, tmp_path):
+    """QGIS may still read a file that was removed, or write beside it."""
+    made = make("open")
+    project.addMapLayer(QgsRasterLayer(made["confidence"], "sure"))
+    for name in ("open.tif", "open_confidence.tif"):
+        (tmp_path / name).unlink()
+    assert results.free_path(made["map"], project) == tmp_path / "open_2.tif"
 
 
 def test_free_path_spares_vector_files_and_vrt_beside(project, tmp_path, make):

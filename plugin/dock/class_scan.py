@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Dict
 
-from qgis.core import NULL, QgsFeatureRequest, QgsVectorLayer, QgsVectorLayerFeatureSource
+from qgis.core import QgsFeatureRequest, QgsVectorLayer, QgsVectorLayerFeatureSource
 
+from ..layers.values import as_text, is_null
 from ..tasks.base import BaseTask
 
 
@@ -49,7 +50,9 @@ def _add(count: ClassCount, feature: Any, index: int) -> None:
     value = feature.attribute(index)
     if feature.geometry().isEmpty():
         count.without_geometry += 1
-    elif value is None or value == NULL or str(value).strip() == "":
+    elif is_null(value):
         count.without_class += 1
     else:
-        count.polygons[value] = count.polygons.get(value, 0) + 1
+        # Lists and the like can't be counted by themselves; as text they are what training reads.
+        key = value if isinstance(value, (int, float, str)) else as_text(value)
+        count.polygons[key] = count.polygons.get(key, 0) + 1

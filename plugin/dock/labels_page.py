@@ -30,6 +30,7 @@ class LabelsPage(QWidget):
         load("labels", self)
         self.session = session
         self.count: Optional[ClassCount] = None
+        self._count_fault = ""
         self._colours: Dict[str, str] = {}
         self._engine_warnings: Optional[List[str]] = None
         self._area = ""
@@ -111,6 +112,7 @@ class LabelsPage(QWidget):
         self.watch.edited.connect(self._touched)
         self.watch.selection_changed.connect(self._selection_changed)
         self.watch.counted.connect(self._counted)
+        self.watch.failed.connect(self._not_counted)
         self._outside = Connections()
         self._outside.add(QgsProject.instance().layersRemoved, self._layers_removed)
 
@@ -165,7 +167,7 @@ class LabelsPage(QWidget):
     def _touched(self, *_: object) -> None:
         """Something was chosen: count the classes again, once the user pauses."""
         self._engine_warnings = None
-        self.count = None
+        self.count, self._count_fault = None, ""
         self._timer.start()
         self._show_classes()
         self.changed.emit()
@@ -182,11 +184,15 @@ class LabelsPage(QWidget):
             self._colours = {**label_checks.colours(layer, field), **self._colours}
         self._show_classes()
 
+    def _not_counted(self, message: str) -> None:
+        self._count_fault = message
+        self._show_classes()
+
     def _show_classes(self) -> None:
         choice = self.choice()
         rows = label_checks.rows(self.count, self._colours) if choice.polygons else []
         class_table.fill(self.classTable, rows)
-        hint = "" if rows else label_checks.hint(choice, self.count)
+        hint = "" if rows else label_checks.hint(choice, self.count, self._count_fault)
         self.classHint.setText(hint)
         self.classHint.setVisible(bool(hint))
         warnings = self._engine_warnings

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import Any, List
+from typing import Any, List, Optional
 
 import pytest
 from dock_window import wait
@@ -17,9 +17,11 @@ from qgis.core import (
     QgsSettings,
     QgsVectorLayer,
 )
+from qgis.PyQt.QtCore import QDate
 from qgis.PyQt.QtGui import QTextDocument
 from tilth.plugin.dock import (
     chart,
+    class_scan,
     class_table,
     label_checks,
     layer_names,
@@ -45,10 +47,9 @@ def _choose(combo: Any, data: str) -> None:
     combo.setCurrentIndex(combo.findData(data))
 
 
-def _labels(classes: List[Any], name: str = "labels") -> QgsVectorLayer:
-    layer = QgsVectorLayer(
-        "Polygon?crs=EPSG:32632&field=id:integer&field=klass:string", name, "memory"
-    )
+def _labels(classes: List[Any], name: str = "labels", kind: str = "string") -> QgsVectorLayer:
+    source = f"Polygon?crs=EPSG:32632&field=id:integer&field=klass:{kind}"
+    layer = QgsVectorLayer(source, name, "memory")
     for number, value in enumerate(classes):
         feature = QgsFeature(layer.fields())
         x = 500000 + 100 * number
@@ -91,6 +92,58 @@ def test_counts_again_after_an_edit_that_is_not_saved(dock: Any) -> None:
     assert wait(lambda: dock.labels.count is not None and "c" in dock.labels.count.polygons)
     layer.rollBack()
     assert wait(lambda: dock.labels.count is not None and "c" not in dock.labels.count.polygons)
+
+
+@pytest.mark.parametrize(
+    ("kind", "values", "names"),
+    [
+        ("string[]", [["a", "b"], ["a", "b"], ["c"]], ["['a', 'b']", "['c']"]),
+        ("date", [QDate(2024, 6, 1), QDate(2024, 6, 1), QDate(2024, 7, 1)], None),
+    ],
+)
+def test_counts_values_that_are_no_plain_ones(
+    dock: Any, kind: str, values: List[Any], names: Optional[List[str]]
+) -> None:
+    dock.labels.layerCombo.setLayer(_labels(values, kind=kind))
+    assert wait(lambda: dock.labels.count is not None, 10)
+    assert list(dock.labels.count.polygons) == (names or [v.toString() for v in values[1:]])
+    assert list(dock.labels.count.polygons.values()) == [2, 1]
+
+
+def test_a_count_that_fails_is_told_and_the_next_layer_is_counted(
+    dock: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = dock.labels
+
+    def fail(*_: object) -> None:
+        raise OSError("the server is gone")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(class_scan, "_add", fail)
+        page.layerCombo.setLayer(_labels(["a", "b"]))
+        assert wait(lambda: "server is gone" in page.classHint.text(), 10)
+        assert page.classHint.text().startswith("The classes were not counted: ")
+    wait(lambda: False, 0.2)  # QGIS deletes the task that has ended
+    page.layerCombo.setLayer(_labels(["c", "c"], "another"))
+    assert wait(lambda: page.count is not None, 10)
+    assert page.count.polygons == {"c": 2}
+
+
+def test_what_one_page_raises_does_not_keep_workers(
+    dock: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stopped: List[str] = []
+
+    def fail() -> None:
+        raise RuntimeError("deleted")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(dock.labels, "shut_down", fail)
+        patched.setattr(dock.map, "shut_down", lambda: stopped.append("map"))
+        patched.setattr(dock.session, "shut_down", lambda: stopped.append("session"))
+        with pytest.raises(RuntimeError, match="deleted"):
+            dock.shut_down()
+    assert stopped == ["map", "session"]
 
 
 def test_offers_the_selection(dock: Any) -> None:

@@ -7,6 +7,7 @@ from typing import Any, Dict
 
 from qgis.core import QgsFeatureRequest, QgsVectorLayer, QgsVectorLayerFeatureSource
 
+from ..engine.errors import TilthError
 from ..layers.values import as_text, is_null
 from ..tasks.base import BaseTask
 
@@ -41,7 +42,8 @@ class ClassScan(BaseTask):
         count = ClassCount()
         for feature in self._source.getFeatures(self._request):
             if not self.wanted():
-                break
+                # What was counted until then would pass for all of it.
+                raise TilthError("Cancelled.")
             _add(count, feature, self._index)
         return count
 

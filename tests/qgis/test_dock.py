@@ -129,6 +129,19 @@ def test_a_count_that_fails_is_told_and_the_next_layer_is_counted(
     assert page.count.polygons == {"c": 2}
 
 
+def test_a_count_that_is_cancelled_is_no_count(dock: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    page, add = dock.labels, class_scan._add
+
+    def cancelled_at_first(*told: Any) -> None:
+        add(*told)
+        page.watch._scan.cancel()  # as in QGIS's task manager
+
+    monkeypatch.setattr(class_scan, "_add", cancelled_at_first)
+    page.layerCombo.setLayer(_labels(["a", "b", "b"]))
+    assert wait(lambda: "not counted: Cancelled" in page.classHint.text(), 10)
+    assert page.count is None and page.classTable.rowCount() == 0
+
+
 def test_what_one_page_raises_does_not_keep_workers(
     dock: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -65,6 +65,8 @@ def hint(choice: LabelChoice, count: Optional[ClassCount], fault: str = "") -> s
         return _tr("Pick a polygon layer, or make a new one and draw a few polygons per class.")
     if not choice.class_field:
         return _tr("Pick the field that holds the class of each polygon.")
+    if choice.lacks_selection():
+        return choice.lacks_selection()
     if fault:
         return _tr("The classes were not counted: {}").format(fault)
     if count is None:

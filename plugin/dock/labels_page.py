@@ -55,7 +55,7 @@ class LabelsPage(QWidget):
             polygons=self.polygonsRadio.isChecked(),
             layer=self.layerCombo.currentLayer(),
             class_field=self.fieldCombo.currentField(),
-            only_selected=self.selectedCheck.isEnabled() and self.selectedCheck.isChecked(),
+            only_selected=self.selectedCheck.isChecked(),
             area=self.areaCombo.currentLayer(),
             raster=self.rasterCombo.currentLayer(),
         )
@@ -103,7 +103,7 @@ class LabelsPage(QWidget):
     def _connect(self) -> None:
         self.layerCombo.layerChanged.connect(self._layer_changed)
         self.fieldCombo.fieldChanged.connect(self._field_changed)
-        self.selectedCheck.toggled.connect(self._touched)
+        self.selectedCheck.toggled.connect(self._selection_changed)
         self.areaCombo.layerChanged.connect(self._area_changed)
         self.rasterCombo.currentIndexChanged.connect(self._raster_changed)
         self.polygonsRadio.toggled.connect(self._source_changed)
@@ -152,10 +152,11 @@ class LabelsPage(QWidget):
             settings.keep("labels/field", field)
         self._touched()
 
-    def _selection_changed(self) -> None:
+    def _selection_changed(self, *_: object) -> None:
         layer = self.layerCombo.currentLayer()
         selected = layer.selectedFeatureCount() if layer is not None else 0
-        self.selectedCheck.setEnabled(selected > 0)
+        # While it is ticked it holds, be anything selected or not, and can be unticked.
+        self.selectedCheck.setEnabled(selected > 0 or self.selectedCheck.isChecked())
         words = self.tr("Only selected features")
         self.selectedCheck.setText(f"{words} ({selected})" if selected else words)
         self._touched()

@@ -33,6 +33,7 @@ from tilth.plugin.dock.class_scan import ClassCount
 from tilth.plugin.dock.dock_widget import MAP, TRAIN
 from tilth.plugin.dock.library import Adapter
 from tilth.plugin.dock.method_fields import DEFAULTS
+from tilth.plugin.engine.errors import TilthError
 from tilth.plugin.engine.jobs import TrainJob
 
 SAMPLE = Path(__file__).resolve().parents[2] / "resources" / "sample" / "image.tif"
@@ -169,8 +170,26 @@ def test_offers_the_selection(dock: Any) -> None:
     dock.labels.selectedCheck.setChecked(True)
     assert wait(lambda: dock.labels.count is not None and dock.labels.count.total == 2)
     assert dock.labels.choice().only_selected
+
+
+def test_a_selection_that_is_lost_is_not_all_of_them(dock: Any, project: QgsProject) -> None:
+    page, layer = dock.labels, _labels(["a", "a", "b", "b"])
+    image = QgsRasterLayer(str(SAMPLE), "image", "gdal")
+    project.addMapLayer(image)
+    page.images.set_layers([image])
+    page.layerCombo.setLayer(layer)
+    layer.selectByIds([1, 3])
+    page.selectedCheck.setChecked(True)
     layer.removeSelection()
-    assert not dock.labels.choice().only_selected
+    assert page.choice().only_selected and page.selectedCheck.isEnabled()
+    assert "Nothing is selected" in page.classHint.text()
+    with pytest.raises(TilthError, match="Nothing is selected in “labels”"):
+        page.choice().check()
+
+    page.selectedCheck.click()
+    assert not page.choice().only_selected and not page.selectedCheck.isEnabled()
+    page.choice().check()
+    assert wait(lambda: page.count is not None and page.count.total == 4)
 
 
 def test_layers_that_go_are_forgotten(dock: Any, project: QgsProject) -> None:

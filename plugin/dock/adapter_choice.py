@@ -92,7 +92,7 @@ class AdapterChoice(QObject):
         if adapter.fault:
             return adapter.fault
         if not adapter.card:
-            return ""
+            return adapter.trouble
         classes = len(adapter.card.get("classes") or [])
         bands = len(adapter.card.get("bands") or [])
         parts = [self.tr("{} classes").format(classes), self.tr("{} bands").format(bands)]

@@ -64,8 +64,8 @@ class TilthDock(QgsDockWidget):
         # Each is called whatever another raises: workers that nobody stopped would go on.
         with ExitStack() as parts:
             parts.callback(self.session.shut_down)
-            for page in (self.map, self.train, self.labels):
-                parts.callback(page.shut_down)
+            for part in (self.library, self.map, self.train, self.labels):
+                parts.callback(part.shut_down)
 
     def showEvent(self, event: Any) -> None:  # noqa: N802 (Qt's name)
         super().showEvent(event)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from pathlib import Path
-from typing import Any, Iterator, List
+from typing import Any, Callable, Iterator, List
 
 import pytest
 from dock_window import shown_dock, wait
@@ -14,7 +15,9 @@ from qgis.PyQt.QtWidgets import QFileDialog
 from tilth.plugin.dock import map_page
 from tilth.plugin.dock.adapter_choice import LAST, ask_adapter
 from tilth.plugin.dock.settings import keep
+from tilth.plugin.tasks import registry
 from tilth.plugin.tasks.base import BaseTask
+from tilth.plugin.worker.faults import WorkerError
 
 SAMPLE = Path(__file__).resolve().parents[2] / "resources" / "sample" / "image.tif"
 
@@ -206,3 +209,83 @@ def test_a_training_that_ends_does_not_choose_its_adapter(dock: Any) -> None:
     assert _chosen(dock) == first
     dock.train.map_wanted.emit(trained)
     assert _chosen(dock) == trained
+
+
+def _describe(dock: Any) -> None:
+    dock.session.description = {"backbones": []}
+    dock.session.described.emit()
+
+
+def test_what_is_no_fault_of_an_adapter_is_not_told_as_one(
+    dock: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: List[str] = []
+
+    def run(job: Any, *_: object) -> Any:
+        asked.append(Path(job.adapter).stem)
+        if asked[-1] == "damaged":
+            raise WorkerError("input", "the file is damaged")
+        if len(asked) < 4:
+            raise WorkerError("died", "The engine stopped.")
+        return {"card": {"name": "Fields"}}
+
+    monkeypatch.setattr(dock.session.pool, "run", run)
+    for stamp, name in enumerate(("last", "damaged", "first")):
+        _adapter(dock.library.folder, name, 1_000_000 * (stamp + 1))
+    dock.library.refresh()
+    _describe(dock)
+    assert wait(lambda: len(asked) == 3 and not registry.running(), 10)
+    assert asked == ["first", "damaged", "last"]
+    first, damaged, last = dock.library.adapters()
+    assert (first.fault, damaged.fault, last.fault) == ("", "the file is damaged", "")
+    dock.adapters.select(str(first.path))
+    assert "The engine stopped." in dock.adapters.card.toPlainText()
+
+    dock.library.refresh()  # as after each training: those are tried again
+    assert wait(lambda: first.card and last.card, 10)
+    assert asked[3:] == ["first", "last"]
+
+
+def test_an_inspection_that_is_cancelled_is_the_last_for_now(
+    dock: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = _endless(dock, monkeypatch)
+    for stamp in (1, 2):
+        _adapter(dock.library.folder, f"number {stamp}", 1_000_000 * stamp)
+    dock.library.refresh()
+    _describe(dock)
+    assert wait(lambda: len(asked) == 1, 10)
+    dock.library._task.cancel()
+    assert not wait(lambda: len(asked) > 1, 0.5)
+    assert not registry.running()
+
+
+def test_unloading_does_not_wait_for_inspections(
+    project: QgsProject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TILTH_HOME", str(tmp_path))
+    monkeypatch.delenv("TILTH_PYTHON", raising=False)
+    keep("adapters/loaded", "")
+    with shown_dock() as made:
+        asked = _endless(made, monkeypatch)
+        _adapter(made.library.folder, "mine", 1_000_000)
+        made.library.refresh()
+        _describe(made)
+        assert wait(lambda: len(asked) == 1, 10)
+    _describe(made)
+    assert not registry.running()
+    assert len(asked) == 1
+
+
+def _endless(dock: Any, monkeypatch: pytest.MonkeyPatch) -> List[Any]:
+    """The jobs that were begun; each goes on until it is cancelled."""
+    begun: List[Any] = []
+
+    def run(job: Any, _hear: object, cancelled: Callable[[], bool]) -> Any:
+        begun.append(job)
+        while not cancelled():
+            time.sleep(0.01)
+        raise WorkerError("cancelled", "Cancelled.")
+
+    monkeypatch.setattr(dock.session.pool, "run", run)
+    return begun

@@ -68,8 +68,9 @@ class AdaptersPage(QWidget):
         path = selected.data(ROLE) if selected is not None else ""
         self.list.blockSignals(True)
         self.list.clear()
+        titles = self.library.titles()
         for adapter in self.library.adapters():
-            self._append(adapter)
+            self._append(adapter, titles[adapter.path])
         self.list.blockSignals(False)
         if self.list.count():
             self.list.setCurrentRow(0)
@@ -86,9 +87,9 @@ class AdaptersPage(QWidget):
         self.reportButton.clicked.connect(self._open_report)
         self.library.changed.connect(self.refresh)
 
-    def _append(self, adapter: Adapter) -> None:
+    def _append(self, adapter: Adapter, title: str) -> None:
         icon = icons.theme("mIconWarning.svg") if adapter.fault else icons.own("tilth")
-        item = QListWidgetItem(icon, adapter.name)
+        item = QListWidgetItem(icon, title)
         item.setData(ROLE, str(adapter.path))
         score = wording.score_line(adapter.card.get("score"))
         lines = filter(None, [str(adapter.path), score, adapter.fault])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Dict, List, Optional
@@ -64,6 +65,17 @@ class Library(QObject):
     def find(self, path: str) -> Optional[Adapter]:
         """The adapter in this file."""
         return self._known.get(Path(path)) if path else None
+
+    def titles(self) -> Dict[Path, str]:
+        """What to call each one in a list: where several have one name, with the file's date."""
+        known = self.adapters()
+        names = [adapter.name for adapter in known]
+        return {
+            adapter.path: adapter.name
+            if names.count(adapter.name) == 1
+            else f"{adapter.name} ({_date(adapter.stamp)})"
+            for adapter in known
+        }
 
     def owns(self, adapter: Adapter) -> bool:
         """Whether the file lies in the library's folder."""
@@ -151,6 +163,10 @@ class Library(QObject):
 
 def _loaded() -> List[str]:
     return [line for line in settings.text(LOADED).splitlines() if line]
+
+
+def _date(stamp: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(stamp))
 
 
 def _stamp(path: Path) -> Optional[float]:

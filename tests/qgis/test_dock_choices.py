@@ -211,6 +211,22 @@ def test_a_training_that_ends_does_not_choose_its_adapter(dock: Any) -> None:
     assert _chosen(dock) == trained
 
 
+def test_adapters_of_one_name_are_told_apart(dock: Any) -> None:
+    folder = dock.library.folder
+    paths = [_adapter(folder, name, 86400 * day) for day, name in enumerate("abc", start=400)]
+    dock.library.refresh()
+    for path, name in zip(paths, ("Labels", "Labels", "Fields")):
+        dock.library.find(path).card = {"name": name}
+    dock.library.changed.emit()
+
+    combo, rows = dock.map.adapterCombo, dock.adapters.list
+    texts = [combo.itemText(number) for number in range(3)]
+    assert texts[0] == "Fields"
+    assert texts[1].startswith("Labels (1971-02-0") and texts[2].startswith("Labels (1971-02-0")
+    assert texts[1] > texts[2]  # the newest first
+    assert [rows.item(number).text() for number in range(3)] == texts
+
+
 def _describe(dock: Any) -> None:
     dock.session.description = {"backbones": []}
     dock.session.described.emit()

@@ -85,8 +85,8 @@ class TrainOptions(QObject):
             self.backbone.check()
 
     def choose(self, values: Dict[str, Any]) -> None:
-        """Take over what a comparison was about: a method with its usual settings or, with a
-        backbone, all that is said of a model."""
+        """Take over what a comparison was about: a baseline or, with a backbone, all that is said
+        of a model."""
         page, kept = self._page, {}
         if "backbone" in values:
             self.backbone.choose(values["backbone"])

@@ -12,7 +12,7 @@ from ..engine.errors import TilthError
 from . import class_table, icons, label_checks, new_layer, settings
 from .choices import LabelChoice
 from .class_scan import ClassCount
-from .connections import Connections
+from .connections import Connections, Places
 from .image_list import ImageList
 from .label_watch import LabelWatch
 from .notice import Notice
@@ -39,6 +39,7 @@ class LabelsPage(QWidget):
         self.notice = Notice(self, closable=False)
         self.noticeHolder.addWidget(self.notice)
         self.watch = LabelWatch(session, self)
+        self._places = Places(self._touched)
         self._set_up_inputs()
         self._raster = _id(self.rasterCombo.currentLayer())
         class_table.prepare(self.classTable, [self.tr("Class"), self.tr("Polygons")])
@@ -82,6 +83,7 @@ class LabelsPage(QWidget):
         self._outside.clear()
         self.images.shut_down()
         self.watch.shut_down()
+        self._places.shut_down()
         self._timer.stop()
 
     def _set_up_inputs(self) -> None:
@@ -170,6 +172,8 @@ class LabelsPage(QWidget):
         self._engine_warnings = None
         self.count, self._count_fault = None, ""
         self._timer.start()
+        choice = self.choice()
+        self._places.follow([*choice.images, choice.layer, choice.area, choice.raster])
         self._show_classes()
         self.changed.emit()
 

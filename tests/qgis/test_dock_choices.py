@@ -10,7 +10,13 @@ from typing import Any, Callable, Iterator, List
 
 import pytest
 from dock_window import shown_dock, wait
-from qgis.core import Qgis, QgsProject, QgsRasterLayer, QgsVectorLayer
+from qgis.core import (
+    Qgis,
+    QgsCoordinateReferenceSystem,
+    QgsProject,
+    QgsRasterLayer,
+    QgsVectorLayer,
+)
 from qgis.PyQt.QtWidgets import QFileDialog
 from tilth.plugin.dock import map_page
 from tilth.plugin.dock.adapter_choice import LAST, ask_adapter
@@ -90,6 +96,37 @@ def test_labels_are_looked_at_again_when_their_raster_goes(dock: Any, project: Q
     project.removeMapLayer(layers[1].id())
     assert touched
     assert "goes" not in dock.labels.notice.text()
+
+
+def _nowhere(layer: Any) -> Any:
+    layer.setCrs(QgsCoordinateReferenceSystem())
+    return layer
+
+
+def test_advice_follows_a_layer_that_is_mended(dock: Any, project: QgsProject) -> None:
+    page, mended = dock.labels, QgsCoordinateReferenceSystem("EPSG:32632")
+    labels, area = _nowhere(_polygons("labels")), _nowhere(_polygons("area"))
+    image, raster = [_nowhere(layer) for layer in _rasters("image", "raster")]
+    page.layerCombo.setLayer(labels)
+    page.areaCombo.setLayer(area)
+    page.images.set_layers([image])
+    page.rasterCombo.setLayer(raster)
+    assert "no coordinate reference system" in page.notice.text()
+    touched: List[str] = []
+    for layer in (labels, area, image, raster):
+        page.changed.connect(lambda name=layer.name(): touched.append(name))
+        layer.setCrs(mended)
+        page.changed.disconnect()
+    assert touched == ["labels", "area", "image", "raster"]
+    assert "no coordinate reference system" not in page.notice.text()
+
+    page.changed.connect(lambda: touched.append("source"))
+    image.setDataSource(str(SAMPLE), "image", "gdal")
+    assert touched[-1] == "source"
+    page.images.set_layers([])
+    touched.clear()
+    _nowhere(image)
+    assert not touched
 
 
 def test_dates_go_with_their_image_only(dock: Any, project: QgsProject) -> None:

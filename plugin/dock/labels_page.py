@@ -105,7 +105,7 @@ class LabelsPage(QWidget):
     def _connect(self) -> None:
         self.layerCombo.layerChanged.connect(self._layer_changed)
         self.fieldCombo.fieldChanged.connect(self._field_changed)
-        self.selectedCheck.toggled.connect(self._selection_changed)
+        self.selectedCheck.toggled.connect(self._selected_toggled)
         self.areaCombo.layerChanged.connect(self._area_changed)
         self.rasterCombo.currentIndexChanged.connect(self._raster_changed)
         self.polygonsRadio.toggled.connect(self._source_changed)
@@ -126,7 +126,8 @@ class LabelsPage(QWidget):
             self.fieldCombo.setField(field)
         self._colours = {}
         self.watch.set_layer(layer)
-        self._selection_changed()
+        self._show_selection()
+        self._touched()
 
     def _area_changed(self, layer: Optional[QgsMapLayer]) -> None:
         self._area = _id(layer)
@@ -154,14 +155,23 @@ class LabelsPage(QWidget):
             settings.keep("labels/field", field)
         self._touched()
 
-    def _selection_changed(self, *_: object) -> None:
+    def _selected_toggled(self, *_: object) -> None:
+        self._show_selection()
+        self._touched()
+
+    def _selection_changed(self) -> None:
+        self._show_selection()
+        # Else the labels are what they were, and planning again could cost an export of the image.
+        if self.selectedCheck.isChecked():
+            self._touched()
+
+    def _show_selection(self) -> None:
         layer = self.layerCombo.currentLayer()
         selected = layer.selectedFeatureCount() if layer is not None else 0
         # While it is ticked it holds, be anything selected or not, and can be unticked.
         self.selectedCheck.setEnabled(selected > 0 or self.selectedCheck.isChecked())
         words = self.tr("Only selected features")
         self.selectedCheck.setText(f"{words} ({selected})" if selected else words)
-        self._touched()
 
     def _source_changed(self, polygons: bool) -> None:
         self.sourceStack.setCurrentIndex(0 if polygons else 1)

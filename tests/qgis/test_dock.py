@@ -172,6 +172,19 @@ def test_offers_the_selection(dock: Any) -> None:
     assert dock.labels.choice().only_selected
 
 
+def test_a_selection_that_is_not_asked_for_changes_nothing(dock: Any) -> None:
+    page, layer = dock.labels, _labels(["a", "a", "b", "b"])
+    page.layerCombo.setLayer(layer)
+    assert wait(lambda: page.count is not None)
+    touched: List[int] = []
+    page.changed.connect(lambda: touched.append(layer.selectedFeatureCount()))
+    layer.selectByIds([1, 3])
+    assert page.count is not None and not touched
+    page.selectedCheck.setChecked(True)
+    layer.selectByIds([1])
+    assert touched == [2, 1]
+
+
 def test_a_selection_that_is_lost_is_not_all_of_them(dock: Any, project: QgsProject) -> None:
     page, layer = dock.labels, _labels(["a", "a", "b", "b"])
     image = QgsRasterLayer(str(SAMPLE), "image", "gdal")

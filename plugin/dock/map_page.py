@@ -12,7 +12,7 @@ from qgis.PyQt.QtWidgets import QWidget
 from ..engine.errors import TilthError
 from ..engine.jobs import Extent, PredictJob
 from ..layers import extents, result
-from . import dates, icons, runs, settings
+from . import dates, icons, out_files, runs, settings
 from .adapter_choice import AdapterChoice
 from .choices import check_image
 from .connections import Connections
@@ -159,12 +159,12 @@ class MapPage(QWidget):
         chosen = self.fileWidget.filePath().strip()
         if not chosen:
             return Path(QgsProcessingUtils.generateTempFilename(_file_name(name) + ".tif"))
-        path = Path(chosen).expanduser()
-        if path.suffix.lower() not in (".tif", ".tiff"):
-            path = Path(str(path) + ".tif")
+        project = QgsProject.instance()
+        folder = Path(project.homePath() or Path.home())
+        path = out_files.named(chosen, folder, ".tif", ".tiff")
         if not path.parent.is_dir():
             raise TilthError(self.tr("There is no folder {} to save to.").format(path.parent))
-        return result.free_path(path, QgsProject.instance())
+        return result.free_path(path, project)
 
     def _extent(self, image: QgsRasterLayer) -> Optional[Extent]:
         canvas = self.session.iface.mapCanvas()

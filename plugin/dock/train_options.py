@@ -14,7 +14,7 @@ from qgis.PyQt.QtWidgets import QComboBox
 from ..engine.jobs import FORESTS, NO_BACKBONE, SPLITS, TrainJob
 from ..engine.method_list import BASELINES, METHODS
 from ..environment.paths import home
-from . import dates, method_choice, settings, tips
+from . import dates, method_choice, out_files, settings, tips
 from .backbone_choice import BackboneChoice
 from .form_rows import FormRows
 from .method_fields import DEFAULTS, OF_METHOD, MethodFields
@@ -113,9 +113,7 @@ class TrainOptions(QObject):
         chosen = self._page.fileWidget.filePath().strip()
         if not chosen:
             return free_file(home() / "adapters", self.name())
-        # Path's own raises while "~" is the first letter of a name.
-        path = home() / "adapters" / os.path.expanduser(chosen)  # noqa: PTH111
-        return _free(path if path.suffix.lower() == SUFFIX else Path(str(path) + SUFFIX))
+        return _free(out_files.named(chosen, home() / "adapters", SUFFIX))
 
     def suggest_name(self, name: str) -> None:
         """A name for the adapter, until the user has typed one."""

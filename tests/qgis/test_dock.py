@@ -404,6 +404,21 @@ def test_a_map_is_never_written_over(map_page: Any, project: QgsProject, tmp_pat
     assert job.confidence == str(tmp_path / "mine_2_confidence.tif")
 
 
+def test_a_name_alone_is_a_map_beside_the_project(
+    map_page: Any, project: QgsProject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    map_page.fileWidget.setFilePath("mymap")
+    assert map_page._task().job.out == str(tmp_path / "mymap.tif")
+    (tmp_path / "inner").mkdir()
+    project.setFileName(str(tmp_path / "inner" / "fields.qgz"))
+    assert map_page._task().job.out == str(tmp_path / "inner" / "mymap.tif")
+    map_page.fileWidget.setFilePath("~mymap.tiff")
+    assert map_page._task().job.out == str(tmp_path / "inner" / "~mymap.tiff")
+    map_page.fileWidget.setFilePath("~/mymap.tif")
+    assert map_page._task().job.out == str(tmp_path / "mymap.tif")
+
+
 def test_where_a_map_was_saved_is_told(map_page: Any, tmp_path: Path) -> None:
     map_page.session.iface.setActiveLayer = lambda _layer: None
     file = shutil.copy(SAMPLE, tmp_path / "mine_2.tif")

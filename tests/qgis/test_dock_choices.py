@@ -112,17 +112,15 @@ def test_advice_follows_a_layer_that_is_mended(dock: Any, project: QgsProject) -
     page.images.set_layers([image])
     page.rasterCombo.setLayer(raster)
     assert "no coordinate reference system" in page.notice.text()
-    touched: List[str] = []
-    for layer in (labels, area, image, raster):
-        page.changed.connect(lambda name=layer.name(): touched.append(name))
+    touched: List[int] = []
+    page.changed.connect(lambda: touched.append(1))
+    for number, layer in enumerate((labels, area, image, raster), start=1):
         layer.setCrs(mended)
-        page.changed.disconnect()
-    assert touched == ["labels", "area", "image", "raster"]
+        assert len(touched) == number
     assert "no coordinate reference system" not in page.notice.text()
 
-    page.changed.connect(lambda: touched.append("source"))
     image.setDataSource(str(SAMPLE), "image", "gdal")
-    assert touched[-1] == "source"
+    assert len(touched) > 4
     page.images.set_layers([])
     touched.clear()
     _nowhere(image)

@@ -304,3 +304,20 @@ def test_whatever_ends_a_run_it_can_go_on_from_a_checkpoint(
     assert dock.train.notice.button.isVisible() == there
     dock.train.resume()
     assert [other.job.resume for other in started[1:]] == [True] * there
+
+
+def test_a_run_that_is_given_up_leaves_its_name(dock: Any, started: List[Any]) -> None:
+    _tell(dock)
+    dock.train.train()
+    task = started.pop()
+    state = task.folder / "checkpoint" / "checkpoint.json"
+    state.parent.mkdir(parents=True)
+    state.touch()
+    with pytest.raises(WorkerError):  # there is no engine
+        task.work()
+    task.failed.emit("died", "The engine stopped.", "")
+    task.ended.emit()
+    assert dock.train.options.job().out != task.job.out  # Resume goes on with it
+
+    dock.train.train()
+    assert started.pop().job.out == task.job.out

@@ -21,6 +21,7 @@ from qgis.core import (
 )
 from qgis.PyQt.QtCore import QDate
 from qgis.PyQt.QtGui import QTextDocument
+from tilth.plugin import tilth_plugin
 from tilth.plugin.dock import (
     chart,
     class_scan,
@@ -160,6 +161,27 @@ def test_what_one_page_raises_does_not_keep_workers(
         with pytest.raises(RuntimeError, match="deleted"):
             dock.shut_down()
     assert stopped == ["map", "session"]
+
+
+def test_a_dock_that_can_not_let_go_is_taken_away(
+    dock: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone: List[Any] = []
+
+    def fail() -> None:
+        raise RuntimeError("deleted")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(tilth_plugin, "_forget_modules", lambda: gone.append("modules"))
+        patched.setattr(dock, "shut_down", fail)
+        patched.setattr(dock, "deleteLater", lambda: gone.append("later"))
+        dock.session.iface.removeDockWidget = gone.append
+        plugin = tilth_plugin.TilthPlugin(dock.session.iface)
+        plugin.dock = dock
+        dock.visibilityChanged.connect(plugin._show_state)
+        with pytest.raises(RuntimeError, match="deleted"):
+            plugin.unload()
+    assert gone == [dock, "later", "modules"]
 
 
 def test_offers_the_selection(dock: Any) -> None:

@@ -45,17 +45,25 @@ class TilthPlugin:
             self.iface.rasterMenu().removeAction(action)
             action.deleteLater()
         dock, self.dock = self.dock, None
-        if dock is not None:
-            dock.visibilityChanged.disconnect(self._show_state)
-            dock.shut_down()
-            self.iface.removeDockWidget(dock)
-            dock.setParent(None)
-            dock.deleteLater()
-        _forget_modules()
+        try:
+            if dock is not None:
+                self._remove(dock)
+        finally:
+            _forget_modules()
 
     def tr(self, text: str) -> str:
         """The text in the user's language."""
         return QCoreApplication.translate("TilthPlugin", text)
+
+    def _remove(self, dock: TilthDock) -> None:
+        """Take the dock away, also where it can't let go of everything."""
+        dock.visibilityChanged.disconnect(self._show_state)
+        try:
+            dock.shut_down()
+        finally:
+            self.iface.removeDockWidget(dock)
+            dock.setParent(None)
+            dock.deleteLater()
 
     def _show_state(self, _visible: bool) -> None:
         if self.action is None or self.dock is None:

@@ -62,9 +62,10 @@ class AdapterChoice(QObject):
         combo = self._page.adapterCombo
         combo.blockSignals(True)
         combo.clear()
+        titles = self._library.titles()
         for adapter in self._library.adapters():
             icon = icons.theme("mIconWarning.svg") if adapter.fault else icons.own("tilth")
-            combo.addItem(icon, adapter.name, str(adapter.path))
+            combo.addItem(icon, titles[adapter.path], str(adapter.path))
             item = combo.count() - 1
             combo.setItemData(item, tips.plain(str(adapter.path)), Qt.ItemDataRole.ToolTipRole)
         if not self._wanted and combo.count():
@@ -92,7 +93,7 @@ class AdapterChoice(QObject):
         if adapter.fault:
             return adapter.fault
         if not adapter.card:
-            return ""
+            return adapter.trouble
         classes = len(adapter.card.get("classes") or [])
         bands = len(adapter.card.get("bands") or [])
         parts = [self.tr("{} classes").format(classes), self.tr("{} bands").format(bands)]

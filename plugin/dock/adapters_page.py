@@ -68,8 +68,9 @@ class AdaptersPage(QWidget):
         path = selected.data(ROLE) if selected is not None else ""
         self.list.blockSignals(True)
         self.list.clear()
+        titles = self.library.titles()
         for adapter in self.library.adapters():
-            self._append(adapter)
+            self._append(adapter, titles[adapter.path])
         self.list.blockSignals(False)
         if self.list.count():
             self.list.setCurrentRow(0)
@@ -86,9 +87,9 @@ class AdaptersPage(QWidget):
         self.reportButton.clicked.connect(self._open_report)
         self.library.changed.connect(self.refresh)
 
-    def _append(self, adapter: Adapter) -> None:
+    def _append(self, adapter: Adapter, title: str) -> None:
         icon = icons.theme("mIconWarning.svg") if adapter.fault else icons.own("tilth")
-        item = QListWidgetItem(icon, adapter.name)
+        item = QListWidgetItem(icon, title)
         item.setData(ROLE, str(adapter.path))
         score = wording.score_line(adapter.card.get("score"))
         lines = filter(None, [str(adapter.path), score, adapter.fault])
@@ -106,7 +107,7 @@ class AdaptersPage(QWidget):
             waiting = self.tr("Reading…")
             if not self.session.description and not self.session.asking:
                 waiting = self.tr("Its card is shown once Tilth's engine is installed.")
-            self.card.setHtml(card_view.html(adapter, waiting))
+            self.card.setHtml(card_view.html(adapter, adapter.trouble or waiting))
         for button in (self.folderButton, self.removeButton):
             button.setEnabled(adapter is not None)
         self.useButton.setEnabled(adapter is not None and not adapter.fault)

@@ -28,6 +28,14 @@ class LabelChoice:
     area: Optional[QgsVectorLayer] = None
     raster: Optional[QgsRasterLayer] = None
 
+    def lacks_selection(self) -> str:
+        """What to do where only selected polygons are wanted, and there are none; else empty."""
+        if not self.only_selected or self.layer is None or self.layer.selectedFeatureCount():
+            return ""
+        return _tr(
+            "Nothing is selected in “{}”: select polygons, or untick “Only selected features”."
+        ).format(self.layer.name())
+
     def check(self) -> None:
         """Raise TilthError where something is missing."""
         if not self.images:
@@ -52,6 +60,8 @@ class LabelChoice:
                 + " "
                 + _tr("each polygon's class.")
             )
+        if self.lacks_selection():
+            raise TilthError(self.lacks_selection())
 
     def _check_raster(self) -> None:
         if self.raster is None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Dict
 
-from qgis.core import NULL, QgsFeatureRequest, QgsVectorLayer, QgsVectorLayerFeatureSource
+from qgis.core import QgsFeatureRequest, QgsVectorLayer, QgsVectorLayerFeatureSource
 
+from ..engine.errors import TilthError
+from ..layers.values import as_text, is_null
 from ..tasks.base import BaseTask
 
 
@@ -40,7 +42,8 @@ class ClassScan(BaseTask):
         count = ClassCount()
         for feature in self._source.getFeatures(self._request):
             if not self.wanted():
-                break
+                # What was counted until then would pass for all of it.
+                raise TilthError("Cancelled.")
             _add(count, feature, self._index)
         return count
 
@@ -49,7 +52,9 @@ def _add(count: ClassCount, feature: Any, index: int) -> None:
     value = feature.attribute(index)
     if feature.geometry().isEmpty():
         count.without_geometry += 1
-    elif value is None or value == NULL or str(value).strip() == "":
+    elif is_null(value):
         count.without_class += 1
     else:
-        count.polygons[value] = count.polygons.get(value, 0) + 1
+        # Lists and the like can't be counted by themselves; as text they are what training reads.
+        key = value if isinstance(value, (int, float, str)) else as_text(value)
+        count.polygons[key] = count.polygons.get(key, 0) + 1

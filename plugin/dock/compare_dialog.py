@@ -17,6 +17,7 @@ from .backbone_facts import no_backbone
 from .choices import LabelChoice
 from .compare_add import AddChoice, can_train
 from .compare_choices import ChoiceList
+from .compare_entry import for_page
 from .method_fields import DEFAULTS, OF_METHOD
 from .notice import Notice
 from .opening import open_file
@@ -213,8 +214,8 @@ class CompareDialog(QDialog):
 
     def _use(self) -> None:
         name = compare_table.selected(self.table)
-        if name:
-            self.wanted.emit(self.choices.values_of(name))
+        if name and self.task is not None:
+            self.wanted.emit(for_page(self.choices.values_of(name), self.task.job.train))
             self.close()
 
     def _report(self) -> str:

@@ -7,6 +7,8 @@ from typing import Any, Callable, Dict
 from qgis.PyQt.QtCore import QCoreApplication
 
 from ..engine.compare_job import Choice
+from ..engine.jobs import TrainJob
+from ..engine.method_list import BASELINES
 from . import method_choice
 from .method_fields import DEFAULTS, OF_METHOD
 
@@ -44,6 +46,15 @@ def choice_of(values: Values, page_backbone: str) -> Choice:
     if values["backbone"] != page_backbone:
         full["matching"] = []
     return Choice(name_of(values), full)
+
+
+def for_page(values: Values, train: TrainJob) -> Values:
+    """What the Train page has to be set to for a choice of a comparison whose training this was: a
+    method alone was tried on that training's backbone, whatever the page says by now."""
+    if "backbone" in values or values["method"] in BASELINES:
+        return values
+    around = {name: getattr(train, name) for name in DEFAULTS if name not in OF_METHOD}
+    return {"backbone": train.backbone, "decoder": train.decoder, **around, **values}
 
 
 # In one order, so that the same choice always has the same name.

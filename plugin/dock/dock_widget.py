@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import Any, Optional
 
 from qgis.gui import QgsDockWidget
@@ -60,9 +61,11 @@ class TilthDock(QgsDockWidget):
 
     def shut_down(self) -> None:
         """Stop everything, and let go of everything outside."""
-        for page in (self.labels, self.train, self.map):
-            page.shut_down()
-        self.session.shut_down()
+        # Each is called whatever another raises: workers that nobody stopped would go on.
+        with ExitStack() as parts:
+            parts.callback(self.session.shut_down)
+            for part in (self.library, self.map, self.train, self.labels):
+                parts.callback(part.shut_down)
 
     def showEvent(self, event: Any) -> None:  # noqa: N802 (Qt's name)
         super().showEvent(event)

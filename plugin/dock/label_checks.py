@@ -57,14 +57,18 @@ def rows(count: Optional[ClassCount], colours: Dict[str, str]) -> List[ClassRow]
     ]
 
 
-def hint(choice: LabelChoice, count: Optional[ClassCount]) -> str:
-    """What stands where no classes can be listed."""
+def hint(choice: LabelChoice, count: Optional[ClassCount], fault: str = "") -> str:
+    """What stands where no classes can be listed; ``fault`` is why they were not counted."""
     if not choice.polygons:
         return _tr("The codes in the label raster are the classes.")
     if choice.layer is None:
         return _tr("Pick a polygon layer, or make a new one and draw a few polygons per class.")
     if not choice.class_field:
         return _tr("Pick the field that holds the class of each polygon.")
+    if choice.lacks_selection():
+        return choice.lacks_selection()
+    if fault:
+        return _tr("The classes were not counted: {}").format(fault)
     if count is None:
         return _tr("Counting…")
     if choice.layer.featureCount() == 0:

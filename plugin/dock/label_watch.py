@@ -18,6 +18,8 @@ class LabelWatch(QObject):
     edited = pyqtSignal()
     selection_changed = pyqtSignal()
     counted = pyqtSignal(object)
+    failed = pyqtSignal(str)
+    """Why the classes were not counted."""
 
     def __init__(self, session: Session, parent: QObject) -> None:
         super().__init__(parent)
@@ -48,6 +50,7 @@ class LabelWatch(QObject):
             return
         scan = ClassScan(self._layer, field, only_selected)
         scan.succeeded.connect(lambda count, mine=scan: self._done(mine, count))
+        scan.failed.connect(lambda _kind, text, _log, mine=scan: self._failed(mine, text))
         self._scan = scan
         self._session.start(scan)
 
@@ -66,6 +69,11 @@ class LabelWatch(QObject):
         if scan is self._scan:
             self._scan = None
             self.counted.emit(count)
+
+    def _failed(self, scan: ClassScan, message: str) -> None:
+        if scan is self._scan:
+            self._scan = None
+            self.failed.emit(message)
 
     def _changed(self, *_: object) -> None:
         self.edited.emit()

@@ -12,7 +12,7 @@ from ..engine.errors import TilthError
 from . import class_table, icons, label_checks, new_layer, settings
 from .choices import LabelChoice
 from .class_scan import ClassCount
-from .connections import Connections
+from .connections import Connections, Places
 from .image_list import ImageList
 from .label_watch import LabelWatch
 from .notice import Notice
@@ -30,6 +30,7 @@ class LabelsPage(QWidget):
         load("labels", self)
         self.session = session
         self.count: Optional[ClassCount] = None
+        self._count_fault = ""
         self._colours: Dict[str, str] = {}
         self._engine_warnings: Optional[List[str]] = None
         self._area = ""
@@ -38,6 +39,7 @@ class LabelsPage(QWidget):
         self.notice = Notice(self, closable=False)
         self.noticeHolder.addWidget(self.notice)
         self.watch = LabelWatch(session, self)
+        self._places = Places(self._touched)
         self._set_up_inputs()
         self._raster = _id(self.rasterCombo.currentLayer())
         class_table.prepare(self.classTable, [self.tr("Class"), self.tr("Polygons")])
@@ -54,7 +56,7 @@ class LabelsPage(QWidget):
             polygons=self.polygonsRadio.isChecked(),
             layer=self.layerCombo.currentLayer(),
             class_field=self.fieldCombo.currentField(),
-            only_selected=self.selectedCheck.isEnabled() and self.selectedCheck.isChecked(),
+            only_selected=self.selectedCheck.isChecked(),
             area=self.areaCombo.currentLayer(),
             raster=self.rasterCombo.currentLayer(),
         )
@@ -81,6 +83,7 @@ class LabelsPage(QWidget):
         self._outside.clear()
         self.images.shut_down()
         self.watch.shut_down()
+        self._places.shut_down()
         self._timer.stop()
 
     def _set_up_inputs(self) -> None:
@@ -102,7 +105,7 @@ class LabelsPage(QWidget):
     def _connect(self) -> None:
         self.layerCombo.layerChanged.connect(self._layer_changed)
         self.fieldCombo.fieldChanged.connect(self._field_changed)
-        self.selectedCheck.toggled.connect(self._touched)
+        self.selectedCheck.toggled.connect(self._selected_toggled)
         self.areaCombo.layerChanged.connect(self._area_changed)
         self.rasterCombo.currentIndexChanged.connect(self._raster_changed)
         self.polygonsRadio.toggled.connect(self._source_changed)
@@ -111,6 +114,7 @@ class LabelsPage(QWidget):
         self.watch.edited.connect(self._touched)
         self.watch.selection_changed.connect(self._selection_changed)
         self.watch.counted.connect(self._counted)
+        self.watch.failed.connect(self._not_counted)
         self._outside = Connections()
         self._outside.add(QgsProject.instance().layersRemoved, self._layers_removed)
 
@@ -122,7 +126,8 @@ class LabelsPage(QWidget):
             self.fieldCombo.setField(field)
         self._colours = {}
         self.watch.set_layer(layer)
-        self._selection_changed()
+        self._show_selection()
+        self._touched()
 
     def _area_changed(self, layer: Optional[QgsMapLayer]) -> None:
         self._area = _id(layer)
@@ -150,13 +155,23 @@ class LabelsPage(QWidget):
             settings.keep("labels/field", field)
         self._touched()
 
+    def _selected_toggled(self, *_: object) -> None:
+        self._show_selection()
+        self._touched()
+
     def _selection_changed(self) -> None:
+        self._show_selection()
+        # Else the labels are what they were, and planning again could cost an export of the image.
+        if self.selectedCheck.isChecked():
+            self._touched()
+
+    def _show_selection(self) -> None:
         layer = self.layerCombo.currentLayer()
         selected = layer.selectedFeatureCount() if layer is not None else 0
-        self.selectedCheck.setEnabled(selected > 0)
+        # While it is ticked it holds, be anything selected or not, and can be unticked.
+        self.selectedCheck.setEnabled(selected > 0 or self.selectedCheck.isChecked())
         words = self.tr("Only selected features")
         self.selectedCheck.setText(f"{words} ({selected})" if selected else words)
-        self._touched()
 
     def _source_changed(self, polygons: bool) -> None:
         self.sourceStack.setCurrentIndex(0 if polygons else 1)
@@ -165,8 +180,10 @@ class LabelsPage(QWidget):
     def _touched(self, *_: object) -> None:
         """Something was chosen: count the classes again, once the user pauses."""
         self._engine_warnings = None
-        self.count = None
+        self.count, self._count_fault = None, ""
         self._timer.start()
+        choice = self.choice()
+        self._places.follow([*choice.images, choice.layer, choice.area, choice.raster])
         self._show_classes()
         self.changed.emit()
 
@@ -182,11 +199,15 @@ class LabelsPage(QWidget):
             self._colours = {**label_checks.colours(layer, field), **self._colours}
         self._show_classes()
 
+    def _not_counted(self, message: str) -> None:
+        self._count_fault = message
+        self._show_classes()
+
     def _show_classes(self) -> None:
         choice = self.choice()
         rows = label_checks.rows(self.count, self._colours) if choice.polygons else []
         class_table.fill(self.classTable, rows)
-        hint = "" if rows else label_checks.hint(choice, self.count)
+        hint = "" if rows else label_checks.hint(choice, self.count, self._count_fault)
         self.classHint.setText(hint)
         self.classHint.setVisible(bool(hint))
         warnings = self._engine_warnings

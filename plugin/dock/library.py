@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Dict, List, Optional
@@ -19,12 +20,16 @@ LOADED = "adapters/loaded"
 
 @dataclass
 class Adapter:
-    """A file with what its inspection said; ``card`` is empty until then."""
+    """A file with what its inspection said; ``card`` is empty until then.
+
+    ``fault`` is the file's own, ``trouble`` is what kept it from being read for now.
+    """
 
     path: Path
     card: Dict[str, Any] = field(default_factory=dict)
     size: int = 0
     fault: str = ""
+    trouble: str = ""
     stamp: float = 0.0
 
     @property
@@ -43,8 +48,9 @@ class Library(QObject):
         self._session = session
         self._known: Dict[Path, Adapter] = {}
         self._task: Optional[JobTask] = None
+        self._closed = False
         session.adapters_changed.connect(self.refresh)
-        session.described.connect(self._inspect_next)
+        session.described.connect(self._inspect_all)
         self.refresh()
 
     @property
@@ -59,6 +65,17 @@ class Library(QObject):
     def find(self, path: str) -> Optional[Adapter]:
         """The adapter in this file."""
         return self._known.get(Path(path)) if path else None
+
+    def titles(self) -> Dict[Path, str]:
+        """What to call each one in a list: where several have one name, with the file's date."""
+        known = self.adapters()
+        names = [adapter.name for adapter in known]
+        return {
+            adapter.path: adapter.name
+            if names.count(adapter.name) == 1
+            else f"{adapter.name} ({_date(adapter.stamp)})"
+            for adapter in known
+        }
 
     def owns(self, adapter: Adapter) -> bool:
         """Whether the file lies in the library's folder."""
@@ -96,12 +113,22 @@ class Library(QObject):
             current = known is not None and known.stamp == stamp
             self._known[path] = known if known and current else Adapter(path, stamp=stamp)
         self.changed.emit()
+        self._inspect_all()
+
+    def shut_down(self) -> None:
+        """Inspect nothing more."""
+        self._closed = True
+
+    def _inspect_all(self) -> None:
+        """Also those that could not be read before."""
+        for adapter in self._known.values():
+            adapter.trouble = ""
         self._inspect_next()
 
     def _inspect_next(self) -> None:
-        if self._task is not None or not self._session.description:
+        if self._closed or self._task is not None or not self._session.description:
             return
-        waiting = [a for a in self.adapters() if not a.card and not a.fault]
+        waiting = [a for a in self.adapters() if not (a.card or a.fault or a.trouble)]
         if not waiting:
             return
         adapter = waiting[0]
@@ -120,8 +147,13 @@ class Library(QObject):
             adapter.fault = self.tr("The file is damaged: its contents are not what they were.")
 
     def _failed(self, adapter: Adapter, kind: str, message: str) -> None:
-        if kind != "cancelled":
+        if kind == "input":
             adapter.fault = message
+            return
+        # Whoever cancels one, as at unload, wants none of the others now.
+        cancelled = kind == "cancelled"
+        for other in self._known.values() if cancelled else (adapter,):
+            other.trouble = message
 
     def _ended(self) -> None:
         self._task = None
@@ -131,6 +163,10 @@ class Library(QObject):
 
 def _loaded() -> List[str]:
     return [line for line in settings.text(LOADED).splitlines() if line]
+
+
+def _date(stamp: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(stamp))
 
 
 def _stamp(path: Path) -> Optional[float]:

@@ -12,7 +12,7 @@ from qgis.PyQt.QtWidgets import QWidget
 from ..engine.errors import TilthError
 from ..engine.jobs import Extent, PredictJob
 from ..layers import extents, result
-from . import dates, icons, runs, settings
+from . import dates, icons, out_files, runs, settings
 from .adapter_choice import AdapterChoice
 from .choices import check_image
 from .connections import Connections
@@ -99,6 +99,7 @@ class MapPage(QWidget):
         self.fileWidget.setStorageMode(QgsFileWidget.StorageMode.SaveFile)
         self.fileWidget.setFilter("GeoTIFF (*.tif *.tiff)")
         self.fileWidget.setDialogTitle(self.tr("Save the map"))
+        self.fileWidget.setConfirmOverwrite(False)  # nothing is overwritten
         self.fileWidget.lineEdit().setPlaceholderText(self.tr("[temporary file]"))
         self.confidenceCheck.setChecked(settings.flag("map/confidence", False))
         self.runButton.setIcon(icons.theme("mActionStart.svg"))
@@ -142,7 +143,6 @@ class MapPage(QWidget):
         adapter = self.adapters.current()
         images = self._images()
         out = self._out_file(adapter.name)
-        confidence = out.with_name(out.stem + "_confidence.tif")
         job = PredictJob(
             adapter=str(adapter.path),
             images=[layer.source() for layer in images],
@@ -150,7 +150,7 @@ class MapPage(QWidget):
             stack=len(images) > 1,
             dates=dates.dates_in(self.datesEdit.text()) if self._dated() else [],
             extent=self._extent(images[0]),
-            confidence=str(confidence) if self.confidenceCheck.isChecked() else "",
+            confidence=str(result.confidence_path(out)) if self.confidenceCheck.isChecked() else "",
             device=settings.text("train/device", "auto"),
         )
         return runs.mapping(self.session.pool, images, job, adapter.name)
@@ -159,12 +159,12 @@ class MapPage(QWidget):
         chosen = self.fileWidget.filePath().strip()
         if not chosen:
             return Path(QgsProcessingUtils.generateTempFilename(_file_name(name) + ".tif"))
-        path = Path(chosen).expanduser()
-        if path.suffix.lower() not in (".tif", ".tiff"):
-            path = Path(str(path) + ".tif")
+        project = QgsProject.instance()
+        folder = Path(project.homePath() or Path.home())
+        path = out_files.named(chosen, folder, ".tif", ".tiff")
         if not path.parent.is_dir():
             raise TilthError(self.tr("There is no folder {} to save to.").format(path.parent))
-        return result.free_path(path, QgsProject.instance())
+        return result.free_path(path, project)
 
     def _extent(self, image: QgsRasterLayer) -> Optional[Extent]:
         canvas = self.session.iface.mapCanvas()
@@ -259,6 +259,8 @@ class MapPage(QWidget):
             return
         self.layer_id = layer.id()
         words = self.tr("Added “{name}” to the project.").format(name=layer.name())
+        if Path(QgsProcessingUtils.tempFolder()) not in Path(outcome["map"]).parents:
+            words += " " + self.tr("Its file: {}.").format(outcome["map"])
         if isinstance(outcome.get("seconds"), (int, float)):
             words += " " + self.tr("It took {}.").format(time_text(outcome["seconds"]))
         told = [str(text) for text in outcome.get("warnings") or []]

@@ -25,6 +25,7 @@ class DrawnRectangle(QObject):
         super().__init__(parent)
         self._canvas = canvas
         self.rectangle: Optional[QgsRectangle] = None
+        self._shown = False
         self.crs = QgsCoordinateReferenceSystem()
         self._before: Optional[QgsMapTool] = None
         self._tool = QgsMapToolExtent(canvas)
@@ -37,7 +38,7 @@ class DrawnRectangle(QObject):
         self._band.setFillColor(fill)
         self._outside = Connections()
         self._outside.add(canvas.mapToolSet, self._tool_set)
-        self._outside.add(canvas.destinationCrsChanged, self._show)
+        self._outside.add(canvas.destinationCrsChanged, self._place)
 
     def start(self) -> None:
         """Let the user draw."""
@@ -58,6 +59,7 @@ class DrawnRectangle(QObject):
 
     def set_shown(self, shown: bool) -> None:
         """Whether the rectangle is on the map."""
+        self._shown = shown
         self._band.setVisible(shown and self.rectangle is not None)
 
     def clear(self) -> None:
@@ -79,15 +81,14 @@ class DrawnRectangle(QObject):
         self.rectangle = QgsRectangle(rectangle)
         self.crs = self._canvas.mapSettings().destinationCrs()
         self.stop()
-        self._show()
+        self._place()
         self.drawn.emit()
 
-    def _show(self) -> None:
-        if self.rectangle is None:
-            return
-        geometry = QgsGeometry.fromRect(self.rectangle)
-        self._band.setToGeometry(geometry, self.crs)
-        self._band.show()
+    def _place(self) -> None:
+        """Put it where it lies in the canvas's coordinate system, without showing it."""
+        if self.rectangle is not None:
+            self._band.setToGeometry(QgsGeometry.fromRect(self.rectangle), self.crs)
+        self.set_shown(self._shown)
 
     def _tool_set(self, new: Any, _old: Any = None) -> None:
         self.active_changed.emit(new is self._tool)

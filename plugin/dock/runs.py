@@ -21,6 +21,7 @@ from ..layers import extents, imagery, labels
 from ..tasks.job import JobTask, Step
 from ..worker.faults import WorkerError
 from ..worker.pool import WorkerPool
+from . import out_files
 from .choices import LabelChoice
 
 _DAYS_KEPT = 7
@@ -76,13 +77,21 @@ class TrainTask(LabelTask):
             shutil.rmtree(folder, ignore_errors=True)
         try:
             _make_folder(Path(self.job.out).parent)
+            if not self.job.resume:
+                self._reserve()
             result = super().work()
         except Exception:
             if self.isCanceled() or not self.can_resume():
                 shutil.rmtree(self.folder, ignore_errors=True)
+                out_files.release_adapter(Path(self.job.out))
             raise
         shutil.rmtree(self.folder, ignore_errors=True)
         return result
+
+    def _reserve(self) -> None:
+        """The name was free when it was chosen; by now another QGIS may train under it."""
+        out = out_files.reserve_adapter(Path(self.job.out))
+        self.job.out, self.job.report = str(out), str(out_files.report_of(out))
 
     def can_resume(self) -> bool:
         """Whether the run left a checkpoint, such as one that the disk was full for at last."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from html import escape
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Tuple
 
@@ -131,7 +132,9 @@ class Session(QObject):
     def _push_messages(self) -> None:
         messages, self._messages = self._messages, []
         for message, level, seconds in messages:
-            self.iface.messageBar().pushMessage(TITLE, message, level, seconds)
+            # The bar takes all texts for HTML; names and paths in them are anyone's.
+            html = escape(message, quote=False).replace("\n", "<br>")
+            self.iface.messageBar().pushMessage(TITLE, html, level, seconds)
 
     def _described(self, result: Any) -> None:
         self.description = dict(result)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 from typing import Any, Dict, List, Tuple
@@ -14,7 +13,7 @@ from qgis.PyQt.QtWidgets import QComboBox
 from ..engine.jobs import FORESTS, NO_BACKBONE, SPLITS, TrainJob
 from ..engine.method_list import BASELINES, METHODS
 from ..environment.paths import home
-from . import dates, method_choice, settings, tips
+from . import dates, method_choice, out_files, settings, tips
 from .backbone_choice import BackboneChoice
 from .form_rows import FormRows
 from .method_fields import DEFAULTS, OF_METHOD, MethodFields
@@ -56,7 +55,7 @@ class TrainOptions(QObject):
         return TrainJob(
             images=[],
             out=str(out),
-            report=str(out.with_suffix(".html")),
+            report=str(out_files.report_of(out)),
             name=self.name(),
             backbone=self.backbone.current,
             method=self.method(),
@@ -85,8 +84,8 @@ class TrainOptions(QObject):
             self.backbone.check()
 
     def choose(self, values: Dict[str, Any]) -> None:
-        """Take over what a comparison was about: a method with its usual settings or, with a
-        backbone, all that is said of a model."""
+        """Take over what a comparison was about: a baseline or, with a backbone, all that is said
+        of a model."""
         page, kept = self._page, {}
         if "backbone" in values:
             self.backbone.choose(values["backbone"])
@@ -113,9 +112,7 @@ class TrainOptions(QObject):
         chosen = self._page.fileWidget.filePath().strip()
         if not chosen:
             return free_file(home() / "adapters", self.name())
-        # Path's own raises while "~" is the first letter of a name.
-        path = home() / "adapters" / os.path.expanduser(chosen)  # noqa: PTH111
-        return _free(path if path.suffix.lower() == SUFFIX else Path(str(path) + SUFFIX))
+        return out_files.free_adapter(out_files.named(chosen, home() / "adapters", SUFFIX))
 
     def suggest_name(self, name: str) -> None:
         """A name for the adapter, until the user has typed one."""
@@ -285,16 +282,7 @@ class TrainOptions(QObject):
 def free_file(folder: Path, name: str) -> Path:
     """A file for an adapter of this name that does not exist yet."""
     stem = re.sub(r'[<>:"/\\|?*\x00-\x1f]+', "_", name).strip(" .") or "adapter"
-    return _free(folder / (stem + SUFFIX))
-
-
-def _free(path: Path) -> Path:
-    """This file, or one with a number where it or its report exists."""
-    stem, number = path.stem, 2
-    # Unlike Path.exists, this doesn't raise where a folder may not be looked into.
-    while any(os.access(file, os.F_OK) for file in (path, path.with_suffix(".html"))):
-        path, number = path.with_name(f"{stem}_{number}{path.suffix}"), number + 1
-    return path
+    return out_files.free_adapter(folder / (stem + SUFFIX))
 
 
 def _refill(combo: QComboBox, entries: List[Tuple[str, str]]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Dict, Hashable, List, Optional
 
 from qgis.core import Qgis, QgsProject, QgsRasterLayer
@@ -10,7 +11,7 @@ from qgis.PyQt.QtWidgets import QWidget
 
 from ..engine.errors import TilthError
 from ..engine.jobs import TrainJob
-from . import icons, runs, wording
+from . import icons, out_files, runs, wording
 from .band_match import BandMatch
 from .chart import LearningChart
 from .compare_dialog import CompareDialog
@@ -77,6 +78,7 @@ class TrainPage(QWidget):
         """Start; or say what is missing."""
         self.planner.stop()
         self.notice.clear()
+        self._give_up_resuming()
         self._waiting = False
         if not self.session.engine_ready(self.notice) or not self._described_yet():
             return
@@ -91,6 +93,12 @@ class TrainPage(QWidget):
         self._trained_on = [layer.id() for layer in choice.images]
         self._trained_stack = choice.stack
         self._run(task)
+
+    def _give_up_resuming(self) -> None:
+        """The run that died won't go on: its name is free again."""
+        if self.task is not None and not self.bar.busy:
+            out_files.release_adapter(Path(self.task.job.out))
+            self.task = None
 
     def resume(self) -> None:
         """Go on from the last checkpoint of the run that died."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Union
 
@@ -11,12 +12,14 @@ from qgis.core import (
     QgsContrastEnhancement,
     QgsLayerMetadata,
     QgsLayerTreeGroup,
+    QgsLayerTreeNode,
     QgsPalettedRasterRenderer,
     QgsProject,
     QgsProviderRegistry,
     QgsRasterLayer,
     QgsRasterRange,
     QgsSingleBandGrayRenderer,
+    QgsVectorLayer,
 )
 from qgis.PyQt.QtGui import QColor
 
@@ -30,8 +33,8 @@ def add_map(
 ) -> QgsRasterLayer:
     """Add the map of a predict result to the project, styled, and its confidence unchecked.
 
-    They go into a group at the top named after the adapter; a further map is a new version beside
-    the first. Raises TilthError where a file can't be read.
+    They go into a group named after the adapter, below what is drawn over all else; a further map
+    is a new version beside the first. Raises TilthError where a file can't be read.
     """
     name = group_name or str(result.get("name") or "Tilth")
     layer = _opened(result["map"], "map")
@@ -45,7 +48,8 @@ def add_map(
         _insert(confidence, project, group, "confidence", version, visible=False)
     _describe(layer, name, result)
     _insert(layer, project, group, "map", version, visible=True)
-    if iface is not None:
+    # Another layer that becomes active takes the tools out of the hands of who draws.
+    if iface is not None and not _editing(project):
         iface.setActiveLayer(layer)
     return layer
 
@@ -65,14 +69,25 @@ def style_map(layer: QgsRasterLayer, classes: List[Dict[str, Any]]) -> None:
 
 
 def free_path(path: Union[str, Path], project: QgsProject) -> Path:
-    """The path, or one with a number where a layer of the project has that file open."""
+    """The path, or one with a number where that file or its confidence's is there already, or a
+    layer of the project has it open."""
     wanted = Path(path).absolute()
     used = {_key(source) for source in _files_in_use(project)}
+
+    def taken(file: Path) -> bool:
+        # Unlike Path.exists, this doesn't raise where a folder may not be looked into.
+        return _key(file) in used or os.access(file, os.F_OK)
+
     candidate, number = wanted, 1
-    while _key(candidate) in used or (number > 1 and candidate.exists()):
+    while taken(candidate) or taken(confidence_path(candidate)):
         number += 1
         candidate = wanted.with_name(f"{wanted.stem}_{number}{wanted.suffix}")
     return candidate
+
+
+def confidence_path(path: Path) -> Path:
+    """Where the confidence of the map in this file goes."""
+    return path.with_name(f"{path.stem}_confidence.tif")
 
 
 def _opened(path: str, what: str) -> QgsRasterLayer:
@@ -83,12 +98,25 @@ def _opened(path: str, what: str) -> QgsRasterLayer:
 
 
 def _group(project: QgsProject, name: str) -> QgsLayerTreeGroup:
-    """The group of this name at the top level, a new one at the top where there is none."""
+    """The group of this name at the top level, a new one where there is none: below the vector
+    layers at the top, so that a map doesn't hide the labels."""
     root = project.layerTreeRoot()
-    for child in root.children():
+    children = root.children()
+    for child in children:
         if isinstance(child, QgsLayerTreeGroup) and child.name() == name:
             return child
-    return root.insertGroup(0, name)
+    return root.insertGroup(len(list(takewhile(_only_vectors, children))), name)
+
+
+def _only_vectors(node: QgsLayerTreeNode) -> bool:
+    """Whether a layer is a vector layer, or a group has such layers and no others."""
+    nodes = node.findLayers() if isinstance(node, QgsLayerTreeGroup) else [node]
+    return bool(nodes) and all(isinstance(found.layer(), QgsVectorLayer) for found in nodes)
+
+
+def _editing(project: QgsProject) -> bool:
+    layers = project.mapLayers().values()
+    return any(isinstance(layer, QgsVectorLayer) and layer.isEditable() for layer in layers)
 
 
 def _next_version(group: QgsLayerTreeGroup) -> int:

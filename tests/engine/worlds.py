@@ -196,3 +196,15 @@ def train_job(folder: Path, **changes: Any) -> TrainJob:
     if "labels" not in changes and "label_raster" not in changes:
         changes["labels"] = two_classes(folder / "labels.gpkg")
     return TrainJob(out=str(folder / "adapter.tilth"), **{**values, **changes})
+
+
+def learnt_parameters(tensors: dict[str, Any]) -> int:
+    """How many numbers of a file's tensors were learnt by gradients: not what features are like,
+    how much the network counts, and the discriminants."""
+    fixed = (".mean", ".spread", ".lowest", ".highest", "trust")
+    fitted = ("distilled.around.", "distilled.tokens.")
+    return sum(
+        tensor.numel()
+        for name, tensor in tensors.items()
+        if not name.endswith(fixed) and not any(part in name for part in fitted)
+    )

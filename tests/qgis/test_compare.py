@@ -57,6 +57,7 @@ def test_it_offers_every_method_and_says_how_long_it_takes(dock: Any) -> None:
 def test_the_choice_is_taken_over(dock: Any) -> None:
     dialog = dock.train.comparison
     dialog.show()
+    dialog.task = CompareTask(None, dialog._compare_job(), (), Path(), {})
     rows = [
         {"choice": "forest", "score": 0.9, "spread": 0.01, "minutes": 0.1, "peak_mb": 500.0,
          "adapter_mb": 0.5, "like_best": True, "difference": [0.0, 0.0, 0.0], "error": ""},
@@ -126,6 +127,7 @@ def test_a_choice_is_added_compared_and_taken_over(dock: Any) -> None:
     assert again.ticked() == [NAME, "lora"]
     assert again.values_of(NAME) == ADDED
 
+    dialog.task = CompareTask(None, job, (), Path(), {})
     dialog._compared([{"choice": NAME, "score": 0.8}])
     assert dialog.table.item(0, 0).text() == title
     dialog.table.selectRow(0)
@@ -190,6 +192,30 @@ def test_the_window_follows_what_is_compared(dock: Any, told: List[Any]) -> None
     dialog.table.setRowCount(0)
     page.compareButton.click()
     assert headings(dialog) == ["With Small"]
+
+
+def test_a_method_is_taken_over_with_what_it_was_tried_on(dock: Any, told: List[Any]) -> None:
+    page, dialog = dock.train, dock.train.comparison
+    page.options.backbone.choose("near")
+    page.decoderCombo.setCurrentIndex(page.decoderCombo.findData("unet"))
+    page.options.fields.set_values({"image_branch": False, "zoom": 2.0})
+    page.compareButton.click()
+    dialog.choices.tick(["frozen", "forest"])
+    dialog.runButton.click()
+    dialog._compared([{"choice": "frozen", "score": 0.8}, {"choice": "forest", "score": 0.7}])
+    dialog.task.finished(False)
+
+    page.options.backbone.choose("embedded")
+    page.decoderCombo.setCurrentIndex(page.decoderCombo.findData("slim"))
+    page.options.fields.set_values({})
+    dialog.table.selectRow(1)
+    dialog.useButton.click()
+    assert (page.methodCombo.currentData(), page.options.backbone.current) == ("forest", "embedded")
+    dialog.table.selectRow(0)
+    dialog.useButton.click()
+    job = page.options.job()
+    assert (job.backbone, job.method, job.decoder) == ("near", "frozen", "unet")
+    assert (job.image_branch, job.zoom) == (False, 2.0)
 
 
 def test_it_waits_for_an_engine_that_is_starting(dock: Any, told: List[Any]) -> None:

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
-from typing import Any, List
+from typing import Any, List, Optional
 
 import pytest
 from dock_window import wait
 from qgis.core import (
+    QgsCoordinateReferenceSystem,
     QgsFeature,
     QgsGeometry,
+    QgsProcessingUtils,
     QgsProject,
     QgsRasterLayer,
+    QgsRectangle,
     QgsSettings,
     QgsVectorLayer,
 )
+from qgis.PyQt.QtCore import QDate
 from qgis.PyQt.QtGui import QTextDocument
+from tilth.plugin import tilth_plugin
 from tilth.plugin.dock import (
     chart,
+    class_scan,
     class_table,
     label_checks,
     layer_names,
@@ -29,6 +36,7 @@ from tilth.plugin.dock.class_scan import ClassCount
 from tilth.plugin.dock.dock_widget import MAP, TRAIN
 from tilth.plugin.dock.library import Adapter
 from tilth.plugin.dock.method_fields import DEFAULTS
+from tilth.plugin.engine.errors import TilthError
 from tilth.plugin.engine.jobs import TrainJob
 
 SAMPLE = Path(__file__).resolve().parents[2] / "resources" / "sample" / "image.tif"
@@ -43,10 +51,9 @@ def _choose(combo: Any, data: str) -> None:
     combo.setCurrentIndex(combo.findData(data))
 
 
-def _labels(classes: List[Any], name: str = "labels") -> QgsVectorLayer:
-    layer = QgsVectorLayer(
-        "Polygon?crs=EPSG:32632&field=id:integer&field=klass:string", name, "memory"
-    )
+def _labels(classes: List[Any], name: str = "labels", kind: str = "string") -> QgsVectorLayer:
+    source = f"Polygon?crs=EPSG:32632&field=id:integer&field=klass:{kind}"
+    layer = QgsVectorLayer(source, name, "memory")
     for number, value in enumerate(classes):
         feature = QgsFeature(layer.fields())
         x = 500000 + 100 * number
@@ -91,6 +98,92 @@ def test_counts_again_after_an_edit_that_is_not_saved(dock: Any) -> None:
     assert wait(lambda: dock.labels.count is not None and "c" not in dock.labels.count.polygons)
 
 
+@pytest.mark.parametrize(
+    ("kind", "values", "names"),
+    [
+        ("string[]", [["a", "b"], ["a", "b"], ["c"]], ["['a', 'b']", "['c']"]),
+        ("date", [QDate(2024, 6, 1), QDate(2024, 6, 1), QDate(2024, 7, 1)], None),
+    ],
+)
+def test_counts_values_that_are_no_plain_ones(
+    dock: Any, kind: str, values: List[Any], names: Optional[List[str]]
+) -> None:
+    dock.labels.layerCombo.setLayer(_labels(values, kind=kind))
+    assert wait(lambda: dock.labels.count is not None, 10)
+    assert list(dock.labels.count.polygons) == (names or [v.toString() for v in values[1:]])
+    assert list(dock.labels.count.polygons.values()) == [2, 1]
+
+
+def test_a_count_that_fails_is_told_and_the_next_layer_is_counted(
+    dock: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = dock.labels
+
+    def fail(*_: object) -> None:
+        raise OSError("the server is gone")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(class_scan, "_add", fail)
+        page.layerCombo.setLayer(_labels(["a", "b"]))
+        assert wait(lambda: "server is gone" in page.classHint.text(), 10)
+        assert page.classHint.text().startswith("The classes were not counted: ")
+    wait(lambda: False, 0.2)  # QGIS deletes the task that has ended
+    page.layerCombo.setLayer(_labels(["c", "c"], "another"))
+    assert wait(lambda: page.count is not None, 10)
+    assert page.count.polygons == {"c": 2}
+
+
+def test_a_count_that_is_cancelled_is_no_count(dock: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    page, add = dock.labels, class_scan._add
+
+    def cancelled_at_first(*told: Any) -> None:
+        add(*told)
+        page.watch._scan.cancel()  # as in QGIS's task manager
+
+    monkeypatch.setattr(class_scan, "_add", cancelled_at_first)
+    page.layerCombo.setLayer(_labels(["a", "b", "b"]))
+    assert wait(lambda: "not counted: Cancelled" in page.classHint.text(), 10)
+    assert page.count is None and page.classTable.rowCount() == 0
+
+
+def test_what_one_page_raises_does_not_keep_workers(
+    dock: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stopped: List[str] = []
+
+    def fail() -> None:
+        raise RuntimeError("deleted")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(dock.labels, "shut_down", fail)
+        patched.setattr(dock.map, "shut_down", lambda: stopped.append("map"))
+        patched.setattr(dock.session, "shut_down", lambda: stopped.append("session"))
+        with pytest.raises(RuntimeError, match="deleted"):
+            dock.shut_down()
+    assert stopped == ["map", "session"]
+
+
+def test_a_dock_that_can_not_let_go_is_taken_away(
+    dock: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone: List[Any] = []
+
+    def fail() -> None:
+        raise RuntimeError("deleted")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(tilth_plugin, "_forget_modules", lambda: gone.append("modules"))
+        patched.setattr(dock, "shut_down", fail)
+        patched.setattr(dock, "deleteLater", lambda: gone.append("later"))
+        dock.session.iface.removeDockWidget = gone.append
+        plugin = tilth_plugin.TilthPlugin(dock.session.iface)
+        plugin.dock = dock
+        dock.visibilityChanged.connect(plugin._show_state)
+        with pytest.raises(RuntimeError, match="deleted"):
+            plugin.unload()
+    assert gone == [dock, "later", "modules"]
+
+
 def test_offers_the_selection(dock: Any) -> None:
     layer = _labels(["a", "a", "b", "b"])
     dock.labels.layerCombo.setLayer(layer)
@@ -101,8 +194,39 @@ def test_offers_the_selection(dock: Any) -> None:
     dock.labels.selectedCheck.setChecked(True)
     assert wait(lambda: dock.labels.count is not None and dock.labels.count.total == 2)
     assert dock.labels.choice().only_selected
+
+
+def test_a_selection_that_is_not_asked_for_changes_nothing(dock: Any) -> None:
+    page, layer = dock.labels, _labels(["a", "a", "b", "b"])
+    page.layerCombo.setLayer(layer)
+    assert wait(lambda: page.count is not None)
+    touched: List[int] = []
+    page.changed.connect(lambda: touched.append(1))
+    layer.selectByIds([1, 3])
+    assert page.count is not None and not touched
+    page.selectedCheck.setChecked(True)
+    layer.selectByIds([1])
+    assert len(touched) == 2
+
+
+def test_a_selection_that_is_lost_is_not_all_of_them(dock: Any, project: QgsProject) -> None:
+    page, layer = dock.labels, _labels(["a", "a", "b", "b"])
+    image = QgsRasterLayer(str(SAMPLE), "image", "gdal")
+    project.addMapLayer(image)
+    page.images.set_layers([image])
+    page.layerCombo.setLayer(layer)
+    layer.selectByIds([1, 3])
+    page.selectedCheck.setChecked(True)
     layer.removeSelection()
-    assert not dock.labels.choice().only_selected
+    assert page.choice().only_selected and page.selectedCheck.isEnabled()
+    assert "Nothing is selected" in page.classHint.text()
+    with pytest.raises(TilthError, match="Nothing is selected in “labels”"):
+        page.choice().check()
+
+    page.selectedCheck.click()
+    assert not page.choice().only_selected and not page.selectedCheck.isEnabled()
+    page.choice().check()
+    assert wait(lambda: page.count is not None and page.count.total == 4)
 
 
 def test_layers_that_go_are_forgotten(dock: Any, project: QgsProject) -> None:
@@ -272,6 +396,77 @@ def test_a_map_asks_for_dates_where_the_adapter_was_told_them(
     assert page._task().job.dates == ["2024-06-15"]
     page.imageCombo.setLayer(None)
     assert page.datesEdit.text() == ""
+
+
+@pytest.fixture
+def map_page(
+    dock: Any, project: QgsProject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Any:
+    """The Map page with an image and an adapter whose card nobody has read."""
+    adapter = Adapter(tmp_path / "a.tilth")
+    adapter.path.touch()
+    monkeypatch.setattr(dock.library, "adapters", lambda: [adapter])
+    monkeypatch.setattr(dock.library, "find", lambda _path: adapter)
+    layer = QgsRasterLayer(str(SAMPLE), "image", "gdal")
+    project.addMapLayer(layer)
+    dock.map.choose_image(layer)
+    dock.map.choose_adapter(str(adapter.path))
+    return dock.map
+
+
+def test_a_map_is_never_written_over(map_page: Any, project: QgsProject, tmp_path: Path) -> None:
+    """The path of the last map is still in the field, in whatever project."""
+    file = tmp_path / "mine.tif"
+    map_page.fileWidget.setFilePath(str(file))
+    map_page.confidenceCheck.setChecked(True)
+    assert map_page._task().job.out == str(file)
+    assert not map_page.fileWidget.confirmOverwrite()
+
+    shutil.copy(SAMPLE, file)
+    job = map_page._task().job
+    assert job.out == str(tmp_path / "mine_2.tif")
+    assert job.confidence == str(tmp_path / "mine_2_confidence.tif")
+
+
+def test_a_name_alone_is_a_map_beside_the_project(
+    map_page: Any, project: QgsProject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    map_page.fileWidget.setFilePath("mymap")
+    assert map_page._task().job.out == str(tmp_path / "mymap.tif")
+    (tmp_path / "inner").mkdir()
+    project.setFileName(str(tmp_path / "inner" / "fields.qgz"))
+    assert map_page._task().job.out == str(tmp_path / "inner" / "mymap.tif")
+    map_page.fileWidget.setFilePath("~mymap.tiff")
+    assert map_page._task().job.out == str(tmp_path / "inner" / "~mymap.tiff")
+    map_page.fileWidget.setFilePath("~/mymap.tif")
+    assert map_page._task().job.out == str(tmp_path / "mymap.tif")
+
+
+def test_where_a_map_was_saved_is_told(map_page: Any, tmp_path: Path) -> None:
+    map_page.session.iface.setActiveLayer = lambda _layer: None
+    file = shutil.copy(SAMPLE, tmp_path / "mine_2.tif")
+    map_page._add({"map": str(file)})
+    assert f"Its file: {file}." in map_page.notice.text()
+    temporary = shutil.copy(SAMPLE, QgsProcessingUtils.generateTempFilename("map.tif"))
+    map_page._add({"map": str(temporary)})
+    assert "Its file" not in map_page.notice.text()
+
+
+def test_a_rectangle_that_is_not_used_stays_away(dock: Any) -> None:
+    page, canvas = dock.map, dock.session.iface.canvas
+    dock.show_page(MAP)
+    canvas.setDestinationCrs(QgsCoordinateReferenceSystem("EPSG:32632"))
+    page.rectangle._tool.extentChanged.emit(QgsRectangle(500000, 0, 500100, 100))
+    assert page.rectangleRadio.isChecked() and page.rectangle._band.isVisible()
+    page.wholeRadio.setChecked(True)
+    assert not page.rectangle._band.isVisible()
+
+    canvas.setDestinationCrs(QgsCoordinateReferenceSystem("EPSG:4326"))
+    assert not page.rectangle._band.isVisible()
+    page.rectangleRadio.setChecked(True)
+    assert page.rectangle._band.isVisible()
+    assert page.rectangle._band.asGeometry().boundingBox().width() < 1  # degrees
 
 
 def test_the_score_in_the_unseen_region_is_told() -> None:

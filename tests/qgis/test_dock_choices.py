@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from pathlib import Path
-from typing import Any, Iterator, List
+from typing import Any, Callable, Iterator, List
 
 import pytest
 from dock_window import shown_dock, wait
-from qgis.core import Qgis, QgsProject, QgsRasterLayer, QgsVectorLayer
+from qgis.core import (
+    Qgis,
+    QgsCoordinateReferenceSystem,
+    QgsProject,
+    QgsRasterLayer,
+    QgsVectorLayer,
+)
 from qgis.PyQt.QtWidgets import QFileDialog
 from tilth.plugin.dock import map_page
 from tilth.plugin.dock.adapter_choice import LAST, ask_adapter
 from tilth.plugin.dock.settings import keep
+from tilth.plugin.tasks import registry
 from tilth.plugin.tasks.base import BaseTask
+from tilth.plugin.worker.faults import WorkerError
 
 SAMPLE = Path(__file__).resolve().parents[2] / "resources" / "sample" / "image.tif"
 
@@ -87,6 +96,35 @@ def test_labels_are_looked_at_again_when_their_raster_goes(dock: Any, project: Q
     project.removeMapLayer(layers[1].id())
     assert touched
     assert "goes" not in dock.labels.notice.text()
+
+
+def _nowhere(layer: Any) -> Any:
+    layer.setCrs(QgsCoordinateReferenceSystem())
+    return layer
+
+
+def test_advice_follows_a_layer_that_is_mended(dock: Any, project: QgsProject) -> None:
+    page, mended = dock.labels, QgsCoordinateReferenceSystem("EPSG:32632")
+    labels, area = _nowhere(_polygons("labels")), _nowhere(_polygons("area"))
+    image, raster = [_nowhere(layer) for layer in _rasters("image", "raster")]
+    page.layerCombo.setLayer(labels)
+    page.areaCombo.setLayer(area)
+    page.images.set_layers([image])
+    page.rasterCombo.setLayer(raster)
+    assert "no coordinate reference system" in page.notice.text()
+    touched: List[int] = []
+    page.changed.connect(lambda: touched.append(1))
+    for number, layer in enumerate((labels, area, image, raster), start=1):
+        layer.setCrs(mended)
+        assert len(touched) == number
+    assert "no coordinate reference system" not in page.notice.text()
+
+    image.setDataSource(str(SAMPLE), "image", "gdal")
+    assert len(touched) > 4
+    page.images.set_layers([])
+    touched.clear()
+    _nowhere(image)
+    assert not touched
 
 
 def test_dates_go_with_their_image_only(dock: Any, project: QgsProject) -> None:
@@ -206,3 +244,99 @@ def test_a_training_that_ends_does_not_choose_its_adapter(dock: Any) -> None:
     assert _chosen(dock) == first
     dock.train.map_wanted.emit(trained)
     assert _chosen(dock) == trained
+
+
+def test_adapters_of_one_name_are_told_apart(dock: Any) -> None:
+    folder = dock.library.folder
+    paths = [_adapter(folder, name, 86400 * day) for day, name in enumerate("abc", start=400)]
+    dock.library.refresh()
+    for path, name in zip(paths, ("Labels", "Labels", "Fields")):
+        dock.library.find(path).card = {"name": name}
+    dock.library.changed.emit()
+
+    combo, rows = dock.map.adapterCombo, dock.adapters.list
+    texts = [combo.itemText(number) for number in range(3)]
+    assert texts[0] == "Fields"
+    assert texts[1].startswith("Labels (1971-02-0") and texts[2].startswith("Labels (1971-02-0")
+    assert texts[1] > texts[2]  # the newest first
+    assert [rows.item(number).text() for number in range(3)] == texts
+
+
+def _describe(dock: Any) -> None:
+    dock.session.description = {"backbones": []}
+    dock.session.described.emit()
+
+
+def test_what_is_no_fault_of_an_adapter_is_not_told_as_one(
+    dock: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: List[str] = []
+
+    def run(job: Any, *_: object) -> Any:
+        asked.append(Path(job.adapter).stem)
+        if asked[-1] == "damaged":
+            raise WorkerError("input", "the file is damaged")
+        if len(asked) < 4:
+            raise WorkerError("died", "The engine stopped.")
+        return {"card": {"name": "Fields"}}
+
+    monkeypatch.setattr(dock.session.pool, "run", run)
+    for stamp, name in enumerate(("last", "damaged", "first")):
+        _adapter(dock.library.folder, name, 1_000_000 * (stamp + 1))
+    dock.library.refresh()
+    _describe(dock)
+    assert wait(lambda: len(asked) == 3 and not registry.running(), 10)
+    assert asked == ["first", "damaged", "last"]
+    first, damaged, last = dock.library.adapters()
+    assert (first.fault, damaged.fault, last.fault) == ("", "the file is damaged", "")
+    dock.adapters.select(str(first.path))
+    assert "The engine stopped." in dock.adapters.card.toPlainText()
+
+    dock.library.refresh()  # as after each training: those are tried again
+    assert wait(lambda: first.card and last.card, 10)
+    assert asked[3:] == ["first", "last"]
+
+
+def test_an_inspection_that_is_cancelled_is_the_last_for_now(
+    dock: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = _endless(dock, monkeypatch)
+    for stamp in (1, 2):
+        _adapter(dock.library.folder, f"number {stamp}", 1_000_000 * stamp)
+    dock.library.refresh()
+    _describe(dock)
+    assert wait(lambda: len(asked) == 1, 10)
+    dock.library._task.cancel()
+    assert not wait(lambda: len(asked) > 1, 0.5)
+    assert not registry.running()
+
+
+def test_unloading_does_not_wait_for_inspections(
+    project: QgsProject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TILTH_HOME", str(tmp_path))
+    monkeypatch.delenv("TILTH_PYTHON", raising=False)
+    keep("adapters/loaded", "")
+    with shown_dock() as made:
+        asked = _endless(made, monkeypatch)
+        _adapter(made.library.folder, "mine", 1_000_000)
+        made.library.refresh()
+        _describe(made)
+        assert wait(lambda: len(asked) == 1, 10)
+    _describe(made)
+    assert not registry.running()
+    assert len(asked) == 1
+
+
+def _endless(dock: Any, monkeypatch: pytest.MonkeyPatch) -> List[Any]:
+    """The jobs that were begun; each goes on until it is cancelled."""
+    begun: List[Any] = []
+
+    def run(job: Any, _hear: object, cancelled: Callable[[], bool]) -> Any:
+        begun.append(job)
+        while not cancelled():
+            time.sleep(0.01)
+        raise WorkerError("cancelled", "Cancelled.")
+
+    monkeypatch.setattr(dock.session.pool, "run", run)
+    return begun

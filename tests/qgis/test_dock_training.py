@@ -9,7 +9,7 @@ from typing import Any, Iterator, List
 import pytest
 from dock_window import wait
 from qgis.core import QgsProject, QgsRasterLayer, QgsSettings, QgsVectorLayer
-from tilth.plugin.dock import settings
+from tilth.plugin.dock import runs, settings
 from tilth.plugin.dock.dock_widget import LABELS, MAP, TRAIN
 from tilth.plugin.tasks.job import JobTask
 from tilth.plugin.worker.faults import WorkerError
@@ -255,6 +255,34 @@ def test_a_choice_of_bands_that_holds_again_can_be_mended(dock: Any, started: Li
     assert line.label.text() == "Bands: your choice can't be used"
 
 
+def test_two_windows_train_under_names_of_their_own(
+    dock: Any, started: List[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _tell(dock)
+    first, second = [
+        runs.training(dock.session.pool, dock.labels.choice(), dock.train.options.job())
+        for _window in range(2)
+    ]
+    folder = tmp_path / "adapters"
+    seen: List[str] = []
+
+    def run(job: Any, *_: object) -> Any:
+        seen.append(Path(job.out).name)
+        if job is second.job:
+            raise WorkerError("internal", "something broke")
+        with pytest.raises(WorkerError):
+            second.work()
+        assert dock.train.options.job().out == str(folder / "my fields_2.tilth")
+        Path(job.out).write_text("weights")
+        Path(job.report).write_text("a report")
+        return {}
+
+    monkeypatch.setattr(dock.session.pool, "run", run)
+    first.work()
+    assert seen == ["my fields.tilth", "my fields_2.tilth"]
+    assert sorted(path.name for path in folder.iterdir()) == ["my fields.html", "my fields.tilth"]
+
+
 @pytest.mark.parametrize("there", [True, False])
 def test_whatever_ends_a_run_it_can_go_on_from_a_checkpoint(
     dock: Any, started: List[Any], there: bool
@@ -276,3 +304,20 @@ def test_whatever_ends_a_run_it_can_go_on_from_a_checkpoint(
     assert dock.train.notice.button.isVisible() == there
     dock.train.resume()
     assert [other.job.resume for other in started[1:]] == [True] * there
+
+
+def test_a_run_that_is_given_up_leaves_its_name(dock: Any, started: List[Any]) -> None:
+    _tell(dock)
+    dock.train.train()
+    task = started.pop()
+    state = task.folder / "checkpoint" / "checkpoint.json"
+    state.parent.mkdir(parents=True)
+    state.touch()
+    with pytest.raises(WorkerError):  # there is no engine
+        task.work()
+    task.failed.emit("died", "The engine stopped.", "")
+    task.ended.emit()
+    assert dock.train.options.job().out != task.job.out  # Resume goes on with it
+
+    dock.train.train()
+    assert started.pop().job.out == task.job.out

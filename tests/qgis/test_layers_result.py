@@ -93,14 +93,31 @@ def test_zero_is_transparent_though_the_file_does_not_say_so(make, project):
     assert pixels(layer)[0].alpha() == 0 and pixels(layer)[1].alpha() == 255
 
 
-def test_it_lies_at_the_top_in_a_group_named_after_the_adapter(make, project):
-    project.addMapLayer(QgsVectorLayer("Polygon", "drawn", "memory"))
+def test_it_lies_in_a_group_named_after_the_adapter(make, project):
     layer = results.add_map(make(), project)
-    assert tree(project) == [("Täler", ["map", "(confidence)"]), "drawn"]
+    assert tree(project) == [("Täler", ["map", "(confidence)"])]
     assert project.mapLayer(layer.id()) is layer
     assert layer.metadata().title() == "Täler: classified map"
     assert "Forest, Wasser/Öd" in layer.metadata().abstract()
     assert layer.customProperty("tilth/adapter") == "Täler"
+
+
+def test_labels_stay_visible_above_the_map(make, project):
+    root = project.layerTreeRoot()
+    project.addMapLayer(QgsVectorLayer("Polygon", "below", "memory"))
+    project.addMapLayer(QgsRasterLayer(make("scene")["map"], "scene"))
+    group = root.insertGroup(0, "mine")
+    drawn = QgsVectorLayer("Polygon", "drawn", "memory")
+    project.addMapLayer(drawn, False)
+    group.addLayer(drawn)
+    project.addMapLayer(QgsVectorLayer("Polygon", "area", "memory"))
+    results.add_map(make(confidence=False), project)
+    results.add_map(make("b", confidence=False), project)
+    maps = ("Täler", ["map 2", "map"])
+    assert tree(project) == ["area", ("mine", ["drawn"]), maps, "scene", "below"]
+    root.insertGroup(0, "empty")
+    results.add_map(make("c", adapter="other", confidence=False), project)
+    assert tree(project)[:2] == [("other", ["map"]), ("empty", [])]
 
 
 def test_mapping_again_makes_a_version_beside_it(make, project):
@@ -154,13 +171,28 @@ def test_the_interface_gets_the_new_layer(make, project):
     assert results.add_map(make(), project, iface) is iface.layer
 
 
-def test_free_path_spares_files_that_the_project_has_open(make, project, tmp_path):
+def test_the_interface_keeps_its_layer_while_something_is_drawn(make, project):
+    class Interface:
+        def setActiveLayer(self, layer):  # noqa: N802
+            pytest.fail("the tools are taken away")
+
+    drawn = QgsVectorLayer("Polygon", "drawn", "memory")
+    project.addMapLayer(drawn)
+    drawn.startEditing()
+    results.add_map(make(), project, Interface())
+    drawn.rollBack()
+
+
+def test_free_path_spares_what_is_there_be_it_open_or_not(make, project, tmp_path):
     path = tmp_path / "map.tif"
     assert results.free_path(path, project) == path
-    made = make()
-    # There, but nobody has it open: the user was asked whether to overwrite it.
-    assert results.free_path(path, project) == path
-    results.add_map(made, project)
+    make(confidence=False)
+    assert results.free_path(path, project) == tmp_path / "map_2.tif"
+    path.unlink()
+    made = make("other")
+    (tmp_path / "other.tif").unlink()  # its confidence stays
+    assert results.free_path(made["map"], project) == tmp_path / "other_2.tif"
+    results.add_map(make(), project)
     assert results.free_path(str(path), project) == tmp_path / "map_2.tif"
     assert results.free_path(tmp_path / "sub" / ".." / "map.tif", project).name == "map_2.tif"
     (tmp_path / "map_2.tif").touch()
@@ -168,6 +200,15 @@ def test_free_path_spares_files_that_the_project_has_open(make, project, tmp_pat
     link = tmp_path / "link.tif"
     link.symlink_to(path)
     assert results.free_path(link, project).name == "link_2.tif"
+
+
+def test_free_path_spares_a_confidence_that_is_open_and_gone(make, project, tmp_path):
+    """QGIS may still read a file that was removed, or write beside it."""
+    made = make("open")
+    project.addMapLayer(QgsRasterLayer(made["confidence"], "sure"))
+    for name in ("open.tif", "open_confidence.tif"):
+        (tmp_path / name).unlink()
+    assert results.free_path(made["map"], project) == tmp_path / "open_2.tif"
 
 
 def test_free_path_spares_vector_files_and_vrt_beside(project, tmp_path, make):

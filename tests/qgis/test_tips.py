@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any, Dict, List
 
 import pytest
+from dock_window import wait
 from qgis.core import QgsApplication, QgsProject, QgsRasterLayer
 from qgis.PyQt.QtCore import Qt
 from qgis.PyQt.QtGui import QTextDocument
-from qgis.PyQt.QtWidgets import QMessageBox, QTableWidget
+from qgis.PyQt.QtWidgets import QMessageBox, QTableWidget, QTextEdit
 from tilth.plugin.dock import adapters_page, class_table, compare_table, tips
 from tilth.plugin.dock.band_match import BandMatch
 from tilth.plugin.dock.library import Adapter
@@ -112,6 +113,14 @@ def test_adapters(dock: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
     dock.adapters.removeButton.click()
     assert shown(asked[0]).splitlines()[0].startswith(f"Delete the adapter “{EVIL}”?")
     assert shown(asked[0]).splitlines()[1] == str(file)
+
+
+@pytest.mark.parametrize("text", [f"“{EVIL}” is ready", "B & <10 % of\nTilth's map"])
+def test_messages_in_the_bar(dock: Any, text: str) -> None:
+    bar = dock.session.iface.bar
+    dock.session.tell(text)
+    assert wait(lambda: bar.currentItem() is not None, 10)
+    assert bar.currentItem().findChild(QTextEdit).toPlainText() == f"Tilth: {text}"
 
 
 def test_the_file_of_a_new_adapter(dock: Any, tmp_path: Path) -> None:

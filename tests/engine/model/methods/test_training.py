@@ -9,7 +9,7 @@ from tilth_engine.events import Reporter
 from tilth_engine.jobs import PredictJob
 from tilth_engine.predict import predict
 
-from ...worlds import Run, train_job
+from ...worlds import Run, learnt_parameters, train_job
 
 
 @pytest.mark.parametrize(
@@ -30,8 +30,7 @@ def test_train_and_map(tmp_path, method, options, words):
     assert card["method"]["name"] == method
     assert any(words in name for name in kept.adapter) == bool(words)
     training = card["training"]
-    fixed = (".mean", ".spread", ".lowest", ".highest", "trust")  # the features', the network's
-    decoder = sum(t.numel() for name, t in kept.decoder.items() if not name.endswith(fixed))
+    decoder = learnt_parameters(kept.decoder)
     assert training["trainable_parameters"] == training["adapter_parameters"] + decoder
     if method == "pissa":
         assert card["method"]["targets"] == ["attn.qkv.q", "attn.qkv.v"]

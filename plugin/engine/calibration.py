@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .training.chance import worse
+from .training.chance import by_patch, worse
 from .training.samples import Chip
 
 CANDIDATES = torch.logspace(-0.7, 1.0, 60)
@@ -17,10 +17,11 @@ DOUBT = 0.02
 MAX_PIXELS = 50_000
 
 
-def temperature_of(batches: Iterable[tuple[Tensor, Tensor]], chips: Sequence[Chip]) -> float:
-    """The least temperature, from 1 up, that held-out chips can't tell from the likeliest.
+def temperature_of(batches: Iterable[tuple[Tensor, Tensor]], chips: Sequence[Chip] = ()) -> float:
+    """The likeliest temperature, from 1 up; of ``chips`` the least that they can't tell from it.
 
-    ``batches`` are logits [n, K] and classes [n] of the chips' labelled pixels, in their order.
+    ``batches`` are logits [n, K] and classes [n] of labelled pixels, those of the chips in their
+    order where these are given.
     Source: Guo et al. 2017, "On Calibration of Modern Neural Networks" (arXiv 1706.04599), with the
     likeliest temperature taken only as far as chance allows (`chance.worse`): the errors of a
     handful of polygons say little about others. Never below 1: polygons that are all right say
@@ -32,14 +33,15 @@ def temperature_of(batches: Iterable[tuple[Tensor, Tensor]], chips: Sequence[Chi
     logits = torch.cat([logits for logits, _ in pairs])
     target = torch.cat([target for _, target in pairs])
     best = _likeliest(logits, target)
-    if best <= 1:
-        return 1.0
+    if best <= 1 or not chips:
+        return max(best, 1.0)
     lowest = _each_loss(logits / best, target)
+    whose = by_patch(chips)
     between = CANDIDATES[(CANDIDATES > 1) & (best > CANDIDATES)].tolist()
     return next(
         temperature
         for temperature in (1.0, *between, best)
-        if not worse((_each_loss(logits / temperature, target) - lowest).numpy(), chips)
+        if not worse((_each_loss(logits / temperature, target) - lowest).numpy(), whose)
     )
 
 

@@ -42,8 +42,9 @@ def judged(
     ``classes`` are the card's, ``held_out`` how many polygons there are on either side, as
     `prepare.held_out_entry` has it.
     """
-    here, cool = _scored(learner, near, classes)
-    there, warm = _scored(learner, region, classes)
+    here, cool = _scored(learner, near, classes, near)
+    # Far from what was labelled doubt is right in any case.
+    there, warm = _scored(learner, region, classes, ())
     # The larger of the two. One fitted on all pixels would be that of the side with more of them,
     # and a network is surest where it has been: confidence would be too high just where nobody
     # looks. This way it is right far from the polygons, and rather too low near them.
@@ -53,14 +54,15 @@ def judged(
 
 
 def _scored(
-    learner: Scorer, chips: list[Chip], classes: Sequence[dict[str, Any]]
+    learner: Scorer, chips: list[Chip], classes: Sequence[dict[str, Any]], sure: Sequence[Chip]
 ) -> tuple[dict[str, Any] | None, float]:
-    """Score and temperature on chips; None and 1 where there are none."""
+    """Score and temperature on chips; None and 1 where there are none. Where the temperature is to
+    be told from chance, ``sure`` are the same chips (`temperature_of`)."""
     if not chips:
         return None, 1.0
     learner.held_out = chips
     confusion, _ = learner.validate()
-    return scores(confusion, classes), temperature_of(learner.held_out_logits(), chips)
+    return scores(confusion, classes), temperature_of(learner.held_out_logits(), sure)
 
 
 def gap_warnings(near: dict[str, Any], far: dict[str, Any], held_out: dict[str, Any]) -> list[str]:

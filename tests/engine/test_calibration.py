@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from tilth_engine.calibration import temperature_of
+from tilth_engine.training.chance import by_patch
 from tilth_engine.training.samples import Chip
 from torch.nn import functional
 
@@ -16,6 +17,14 @@ def chips(count: int) -> list[Chip]:
     """Chips whose every pixel is labelled."""
     image = np.zeros((1, SIDE, SIDE), np.float32)
     return [Chip(image, np.ones((SIDE, SIDE), np.uint8)) for _ in range(count)]
+
+
+def patches(count: int) -> list[Chip]:
+    """The same in one chip, as so many patches that lie apart."""
+    chip = np.zeros((SIDE, (SIDE + 1) * count), np.uint8)
+    for place in range(count):
+        chip[:, place * (SIDE + 1) : place * (SIDE + 1) + SIDE] = 1
+    return [Chip(np.zeros((1, *chip.shape), np.float32), chip)]
 
 
 def drawn(count: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -38,17 +47,18 @@ def test_the_temperature_undoes_too_much_confidence_and_never_adds_any(sharpness
     assert 0.7 * expected <= found <= 1.05 * expected
 
 
-def test_one_bad_chip_is_no_reason_to_doubt():
+@pytest.mark.parametrize("held_out", [chips, patches])
+def test_one_bad_polygon_is_no_reason_to_doubt(held_out):
     right = torch.zeros(4 * SIDE**2, dtype=torch.long)
     logits = torch.tensor([[6.0, 0.0, 0.0]]).repeat(len(right), 1)
     wrong = right.clone()
-    wrong[: SIDE**2] = 1
+    wrong[by_patch(held_out(4)) == 0] = 1
 
     each_a_little = right.clone()
     each_a_little[::4] = 1
 
-    assert temperature_of([(logits, wrong)], chips(4)) == 1.0
-    assert temperature_of([(logits, each_a_little)], chips(4)) > 2.0
+    assert temperature_of([(logits, wrong)], held_out(4)) == 1.0
+    assert temperature_of([(logits, each_a_little)], held_out(4)) > 2.0
 
 
 def test_nothing_held_out_changes_nothing():

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..model.decoders.image_branch import ImageBranch
 from ..model.decoders.slim import SlimDecoder
-from .chance import worse
+from .chance import by_chip, worse
 from .samples import Chip
 from .scoring import Scorer
 
@@ -71,8 +71,9 @@ def _least(found: dict[float, Tensor], chips: Sequence[Chip]) -> float:
     guess better far from them.
     """
     best = min(found.values(), key=lambda values: float(values.mean()))
+    whose = by_chip(chips)
     return next(
-        share for share, values in found.items() if not worse((values - best).numpy(), chips)
+        share for share, values in found.items() if not worse((values - best).numpy(), whose)
     )
 
 

@@ -69,7 +69,9 @@ def in_half(tensor: Tensor) -> Tensor:
     if not tensor.is_floating_point():
         return tensor
     half = tensor.half()
-    close = (half.float() - tensor).norm() <= HALF_LOSS * tensor.norm()
+    close = torch.isfinite(half).all() and (
+        (half.float() - tensor).norm() <= HALF_LOSS * tensor.norm()
+    )
     return half if bool(close) else tensor
 
 

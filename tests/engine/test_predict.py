@@ -8,10 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
+import torch
 from rasterio.warp import transform_bounds
+from tilth_engine import adapter_file
 from tilth_engine.errors import Cancelled, TilthError
 from tilth_engine.events import Reporter
 from tilth_engine.jobs import Extent, PredictJob
+from tilth_engine.model.segmenter import DecoderSettings
 from tilth_engine.predict import Models, predict
 
 from .worlds import BANDS, CRS, PLACE, scene, square, write_adapter, write_image, write_polygons
@@ -347,3 +350,44 @@ def test_many_classes_and_large_codes(maps, trained, tmp_path, classes):
 
     assert made.dtype == np.uint16
     assert made.min() >= 65535 - classes
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("distilled.spread", 0.0), ("distilled.lowest", 70_000.0), ("trust", 5.0), ("trust", -1.0)],
+)
+def test_weights_that_make_no_sense_are_refused(tmp_path, name, value):
+    path = write_adapter(tmp_path / "a.tilth")
+    adapter = adapter_file.read(path)
+    adapter.decoder[name] = torch.full_like(adapter.decoder[name], value)
+    adapter_file.write(path, adapter, {})
+    image = write_image(tmp_path / "i.tif", scene())
+
+    with pytest.raises(TilthError, match="make no sense") as caught:
+        Maps(path, tmp_path)(image)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "map.tif").exists()
+
+
+def test_a_forest_on_a_backbone_is_refused(tmp_path):
+    path = write_adapter(tmp_path / "a.tilth")
+    adapter = adapter_file.read(path)
+    adapter.card["decoder"] = DecoderSettings("forest").to_dict()
+    adapter_file.write(path, adapter, {})
+
+    with pytest.raises(TilthError, match="forest looks at no backbone"):
+        Maps(path, tmp_path)(write_image(tmp_path / "i.tif", scene()))
+
+
+def test_a_map_that_comes_to_no_numbers_ends_in_a_clear_line(tmp_path):
+    path = write_adapter(tmp_path / "a.tilth")
+    adapter = adapter_file.read(path)
+    # So large that sums of them are infinite, and differences of these no numbers.
+    for name, tensor in adapter.decoder.items():
+        if "distilled.layers" in name:
+            adapter.decoder[name] = torch.full_like(tensor, 1e25)
+    adapter_file.write(path, adapter, {})
+
+    with pytest.raises(TilthError, match="no numbers here"):
+        Maps(path, tmp_path)(write_image(tmp_path / "i.tif", scene()))
+    assert not (tmp_path / "map.tif").exists()

@@ -119,13 +119,16 @@ def build(
 ) -> tuple[Segmenter, Method]:
     """A segmenter with a fresh decoder, and the method with its targets filled in.
 
-    Raises TilthError for an unknown backbone, and for targets that are none of its own.
+    Raises TilthError for an unknown backbone, one with a decoder that looks at none, and targets
+    that are none of its own.
     """
     bands = len(inputs.wavelengths)
     if backbone_id == NO_BACKBONE:
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             return Segmenter(None, factory.make(decoder, bands, [], [], classes)), method
+    if not factory.DEPTHS[decoder.name]:
+        raise TilthError(f"decoder: {decoder.name} looks at no backbone; choose none")
     network = catalogue.build(backbone_id, inputs.seen(), random_weights=random_backbone, seed=seed)
     method = adapt.resolved(method, network)
     adapted = adapt.apply(network, method, seed)

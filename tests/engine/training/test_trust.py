@@ -123,3 +123,15 @@ def test_time_is_not_spent_on_what_will_not_count(held_out, epochs, expected):
     at.settings = dataclasses.replace(at.settings, epochs=epochs, seconds=1000.0)
     assert at.in_vain and run(at).progress.epoch == expected
     assert not loop(segmenter(decoder="slim"), held_out=True).in_vain
+
+
+@pytest.mark.parametrize(("earned", "begun"), [(0.5, True), (0.0, True), (0.5, False)])
+def test_what_an_earlier_adapter_earned_is_not_lost_for_want_of_polygons(earned, begun):
+    network = segmenter(decoder="slim")
+    network.decoder.trust.fill_(earned)
+    at = loop(network, held_out=False)
+    at.begun = begun
+
+    expected = earned if begun else 0.0
+    assert at.in_vain == (expected == 0)
+    assert at.weigh(calibrated_losses) == expected == float(network.decoder.trust)

@@ -97,7 +97,7 @@ def make(
     enlarged `zoom` times) are those of the feature maps that it will get; both are empty where
     there is no backbone.
 
-    Raises TilthError for a decoder that needs a backbone and has none, or the other way round.
+    Raises TilthError for a decoder that needs a backbone and has none.
     """
     fine = bool(dims) and strides[-1] / zoom <= COARSEST
     plain = dims[-1] if settings.tokens and fine else 0
@@ -105,8 +105,6 @@ def make(
         local = LocalBranch(bands, classes, plain, settings.discriminants)
         return SlimDecoder(bands, dims, classes, settings.width, local)
     if settings.name.startswith("forest"):
-        if dims:
-            raise TilthError("decoder: a forest looks at no backbone; choose none")
         return ForestDecoder(bands, classes, TREES, settings.name == "forest-neighbourhood")
     if not dims:
         raise TilthError(f"decoder: {settings.name} needs a backbone; choose slim")

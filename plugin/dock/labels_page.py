@@ -219,14 +219,14 @@ class LabelsPage(QWidget):
             self.notice.clear()
 
     def _new_layer(self) -> None:
-        names = new_layer.ask_classes(self)
-        if names is not None:
-            self.make_layer(names)
+        asked = new_layer.ask(self)
+        if asked is not None:
+            self.make_layer(*asked)
 
-    def make_layer(self, names: List[str]) -> None:
-        """Make a label layer for these classes, and choose it."""
+    def make_layer(self, names: List[str], path: str = "") -> None:
+        """Make a label layer for these classes, in the file or in memory, and choose it."""
         try:
-            layer = new_layer.make(self.session.iface, names, self.images.layers())
+            layer = new_layer.make(self.session.iface, names, self.images.layers(), path)
         except TilthError as error:
             self.session.tell(str(error), Qgis.MessageLevel.Warning)
             return

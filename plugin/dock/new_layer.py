@@ -1,14 +1,25 @@
-"""A new label layer: asks for the classes, and leaves the user ready to draw."""
+"""A new label layer: asks for classes and a file, and leaves the user ready to draw."""
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Any, List, Optional, Tuple
 
 from qgis.core import QgsProject, QgsRasterLayer, QgsVectorLayer
-from qgis.PyQt.QtWidgets import QInputDialog, QWidget
+from qgis.gui import QgsFileWidget
+from qgis.PyQt.QtWidgets import (
+    QDialog,
+    QDialogButtonBox,
+    QFormLayout,
+    QLabel,
+    QPlainTextEdit,
+    QVBoxLayout,
+    QWidget,
+)
 
 from ..layers import labels
-from . import settings
+from . import out_files, settings
 
 COLOURS = (
     "#3f8f4f",
@@ -23,36 +34,88 @@ COLOURS = (
     "#8a8a8a",
 )
 LAST = "labels/classes"
+SUFFIX = ".gpkg"
 
 
-def ask_classes(parent: QWidget) -> Optional[List[str]]:
-    """The names of the classes to draw; None where the user changed their mind."""
-    text, wanted = QInputDialog.getMultiLineText(
-        parent,
-        parent.tr("New label layer"),
-        parent.tr("The classes to draw, one on each line:"),
-        settings.text(LAST, parent.tr("Forest\nGrass\nWater\nBuilt-up")),
-    )
-    if not wanted:
-        return None
-    settings.keep(LAST, text)
-    names = [line.strip() for line in text.splitlines() if line.strip()]
-    return list(dict.fromkeys(names))
+class NewLayerDialog(QDialog):
+    """Asks for the classes to draw, and for the file that the polygons go to."""
+
+    def __init__(self, parent: QWidget, path: Path) -> None:
+        super().__init__(parent)
+        self.setWindowTitle(self.tr("New label layer"))
+        hint = QLabel(self.tr("The classes to draw, one on each line:"))
+        self.classesEdit = QPlainTextEdit(
+            settings.text(LAST, self.tr("Forest\nGrass\nWater\nBuilt-up"))
+        )
+        hint.setBuddy(self.classesEdit)
+        self.fileWidget = QgsFileWidget()
+        self.fileWidget.setStorageMode(QgsFileWidget.StorageMode.SaveFile)
+        self.fileWidget.setFilter("GeoPackage (*.gpkg)")
+        self.fileWidget.setDialogTitle(self.tr("Save the labels"))
+        self.fileWidget.setConfirmOverwrite(False)  # nothing is overwritten
+        self.fileWidget.lineEdit().setPlaceholderText(self.tr("[lost when QGIS closes]"))
+        self.fileWidget.setFilePath(str(path))
+        form = QFormLayout()
+        form.addRow(self.tr("Save to"), self.fileWidget)
+        kinds = QDialogButtonBox.StandardButton
+        buttons = QDialogButtonBox(kinds.Ok | kinds.Cancel)
+        buttons.accepted.connect(self.accept)
+        buttons.rejected.connect(self.reject)
+        layout = QVBoxLayout(self)
+        layout.addWidget(hint)
+        layout.addWidget(self.classesEdit)
+        layout.addLayout(form)
+        layout.addWidget(buttons)
+        self.resize(420, 320)
+
+    def classes(self) -> List[str]:
+        """Their names, each once."""
+        text = self.classesEdit.toPlainText()
+        settings.keep(LAST, text)
+        return list(dict.fromkeys(line.strip() for line in text.splitlines() if line.strip()))
+
+    def path(self) -> str:
+        """Where the polygons go, numbered where something is there; empty: to memory alone."""
+        text = self.fileWidget.filePath().strip()
+        return str(_free(out_files.named(text, _folder(), SUFFIX))) if text else ""
 
 
-def make(iface: Any, names: List[str], images: List[QgsRasterLayer]) -> QgsVectorLayer:
+def ask(parent: QWidget) -> Optional[Tuple[List[str], str]]:
+    """The classes to draw and the file for them; None where the user changed their mind."""
+    dialog = NewLayerDialog(parent, _free(_folder() / f"labels{SUFFIX}"))
+    wanted = dialog.exec() == QDialog.DialogCode.Accepted
+    return (dialog.classes(), dialog.path()) if wanted else None
+
+
+def make(
+    iface: Any, names: List[str], images: List[QgsRasterLayer], path: str = ""
+) -> QgsVectorLayer:
     """An empty label layer in the image's CRS, in the project, in edit mode, ready to draw.
 
-    Raises TilthError.
+    It is in the file, or without one in memory. Raises TilthError.
     """
     project = QgsProject.instance()
     crs = images[0].crs() if images and images[0].crs().isValid() else project.crs()
-    layer = labels.new_label_layer("", crs, coloured(names))
+    layer = labels.new_label_layer(path, crs, coloured(names))
     project.addMapLayer(layer)
     iface.setActiveLayer(layer)
     layer.startEditing()
     iface.actionAddFeature().trigger()
     return layer
+
+
+def _folder() -> Path:
+    """Where users look for what they made: beside the project, or at home."""
+    return Path(QgsProject.instance().homePath() or Path.home())
+
+
+def _free(path: Path) -> Path:
+    """The file, or one with a number where it is there."""
+    candidate, number = path, 1
+    while os.path.lexists(candidate):
+        number += 1
+        candidate = path.with_name(f"{path.stem}_{number}{path.suffix}")
+    return candidate
 
 
 def coloured(names: List[str]) -> List[Tuple[str, str]]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from typing import Any, Callable, Iterator
+from typing import Any, Callable, Iterator, Optional
 
-from qgis.core import QgsApplication
+from qgis.core import QgsApplication, QgsMapLayer
 from qgis.gui import QgsMapCanvas, QgsMessageBar
 from qgis.PyQt.QtCore import QElapsedTimer, QEventLoop, Qt
-from qgis.PyQt.QtWidgets import QMainWindow
+from qgis.PyQt.QtWidgets import QAction, QMainWindow
 from tilth.plugin.dock.dock_widget import TilthDock
 
 
@@ -20,12 +20,20 @@ class Iface:
         self.canvas = QgsMapCanvas(self.window)
         self.window.setCentralWidget(self.canvas)
         self.bar = QgsMessageBar(self.window)
+        self.adding = QAction(self.window)
+        self.active: Optional[QgsMapLayer] = None
 
     def mapCanvas(self) -> QgsMapCanvas:  # noqa: N802 (QGIS's name)
         return self.canvas
 
     def messageBar(self) -> QgsMessageBar:  # noqa: N802 (QGIS's name)
         return self.bar
+
+    def setActiveLayer(self, layer: QgsMapLayer) -> None:  # noqa: N802 (QGIS's name)
+        self.active = layer
+
+    def actionAddFeature(self) -> QAction:  # noqa: N802 (QGIS's name)
+        return self.adding
 
 
 def wait(ready: Callable[[], Any], seconds: float = 60.0) -> bool:

@@ -6,7 +6,7 @@ import os
 import shutil
 import time
 from pathlib import Path
-from typing import Any, Callable, Iterator, List
+from typing import Any, Callable, Iterator, List, Optional
 
 import pytest
 from dock_window import shown_dock, wait
@@ -17,8 +17,8 @@ from qgis.core import (
     QgsRasterLayer,
     QgsVectorLayer,
 )
-from qgis.PyQt.QtWidgets import QFileDialog
-from tilth.plugin.dock import map_page
+from qgis.PyQt.QtWidgets import QDialog, QFileDialog
+from tilth.plugin.dock import map_page, new_layer
 from tilth.plugin.dock.adapter_choice import LAST, ask_adapter
 from tilth.plugin.dock.settings import keep
 from tilth.plugin.tasks import registry
@@ -340,3 +340,49 @@ def _endless(dock: Any, monkeypatch: pytest.MonkeyPatch) -> List[Any]:
 
     monkeypatch.setattr(dock.session.pool, "run", run)
     return begun
+
+
+def test_a_new_label_layer_is_a_file_beside_the_project(
+    dock: Any, project: QgsProject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project.setFileName(str(tmp_path / "p.qgs"))
+    (tmp_path / "labels.gpkg").touch()
+    said: List[str] = []
+
+    def press_ok(dialog: new_layer.NewLayerDialog) -> int:
+        said.append(dialog.fileWidget.filePath())
+        dialog.classesEdit.setPlainText("wood\n\n water \nwood")
+        return int(QDialog.DialogCode.Accepted)
+
+    monkeypatch.setattr(new_layer.NewLayerDialog, "exec", press_ok)
+    image = _rasters("image")[0]
+    dock.labels.images.set_layers([image])
+
+    dock.labels.newLayerButton.click()
+
+    assert said == [str(tmp_path / "labels_2.gpkg")]
+    layer = dock.labels.layerCombo.currentLayer()
+    assert layer.source() == f"{said[0]}|layername=labels"
+    assert layer.isEditable() and layer.crs() == image.crs()
+    assert [c.value() for c in layer.renderer().categories()] == ["wood", "water"]
+    layer.rollBack()
+
+
+@pytest.mark.parametrize(
+    ("typed", "expected"), [("mine", "mine.gpkg"), ("p.qgs", "p.qgs.gpkg"), ("", None)]
+)
+def test_a_new_label_layer_goes_where_the_user_says(
+    dock: Any, project: QgsProject, tmp_path: Path, typed: str, expected: Optional[str]
+) -> None:
+    project.setFileName(str(tmp_path / "p.qgs"))
+    dialog = new_layer.NewLayerDialog(dock, tmp_path / "labels.gpkg")
+    dialog.fileWidget.setFilePath(typed)
+    assert dialog.path() == (str(tmp_path / expected) if expected else "")
+
+
+def test_no_new_label_layer_where_the_user_changed_their_mind(
+    dock: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(new_layer.NewLayerDialog, "exec", lambda dialog: 0)
+    dock.labels.newLayerButton.click()
+    assert dock.labels.layerCombo.currentLayer() is None

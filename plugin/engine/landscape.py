@@ -118,10 +118,12 @@ class _Ground:
             else:
                 most = -(-PIXELS // (images * max(len(squares), 1)))
                 # In any order: where time is short, those looked at still lie anywhere.
-                for place in rng.permutation(len(squares)):
-                    if len(parts) > 1 and tokens.over(started, images):
+                for number, place in enumerate(rng.permutation(len(squares)), 1):
+                    if number > 1 and tokens.over(started, images):
                         break
                     parts.append(self._seen(squares[place], tokens, rng, most))
+                    # Where it suffices for a few alone, each gives the more.
+                    most = max(most, -(-ENOUGH // tokens.expected(number, started, images)))
             found = np.concatenate(parts)
             best = found if len(found) >= len(best) else best
             late = tokens is not None and tokens.over(started, images)

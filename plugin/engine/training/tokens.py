@@ -142,6 +142,12 @@ class Tokens:
         its time."""
         return time.monotonic() - started > self.seconds / parts
 
+    def expected(self, looks: int, started: float, parts: int = 1) -> int:
+        """How many looks there is time for in all, by those since it began, for one of so many
+        parts."""
+        spent = max(time.monotonic() - started, 1e-9)
+        return max(int(looks * self.seconds / parts / spent), 1)
+
 
 def _by_turns(
     which: NDArray[np.int64], classes: NDArray[np.int64], rng: np.random.Generator

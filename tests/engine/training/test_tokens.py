@@ -121,3 +121,11 @@ def test_beyond_the_line_nothing_is_seen():
     seen = within(values, 10, 20, (21, 0, 24, 12))
     assert seen[:, :2, 1:4].all() and seen.sum() == 2 * 2 * 3
     assert within(values, 10, 20, None) is values
+
+
+def test_how_many_looks_there_is_time_for(monkeypatch):
+    looking = Tokens(network(), CPU, 32, seconds=100.0)
+    monkeypatch.setattr(tokens.time, "monotonic", lambda: 12.0)
+    assert looking.expected(2, 10.0) == 8  # 8 of 100 s, one a second
+    assert looking.expected(2, 10.0, parts=3) == 2
+    assert looking.expected(1, -1000.0) == 1

@@ -75,7 +75,7 @@ def plan(
         raise TilthError(
             f"image: the layer {layer.name()!r} has to be read through QGIS, and "
             f"{columns} x {rows} pixels are too many for that (at most {limit:,}); choose a "
-            "smaller extent or a coarser resolution, or save the layer as a GeoTIFF and use that"
+            "smaller extent, or save the layer as a GeoTIFF and use that"
         )
     return Export(
         name=layer.name(),

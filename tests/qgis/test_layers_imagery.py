@@ -210,7 +210,7 @@ def test_too_many_pixels_are_refused_with_advice(tmp_path, monkeypatch):
     layer = layer_of(make("/vsimem/tilth_much.tif"))
     plan = raster_export.plan
     monkeypatch.setattr(raster_export, "plan", lambda *args: plan(*args, limit=100))
-    with pytest.raises(TilthError, match=r"40 x 30 pixels.*smaller\s+extent or a coarser"):
+    with pytest.raises(TilthError, match=r"40 x 30 pixels.*smaller\s+extent, or save"):
         imagery.snapshot([layer])
     coarse = imagery.snapshot([layer], resolution=50).files(tmp_path)[0]
     assert gdal.Open(coarse).RasterXSize == 8

@@ -170,7 +170,7 @@ def _tokens(looking: Tokens, values: np.ndarray, places: np.ndarray) -> np.ndarr
         top, left = row * size, column * size
         window = padded[:, top : top + looking.chip, left : left + looking.chip]
         mine = (keys == (row, column)).all(1)
-        seen = looking.look(window[None])[0]
+        seen = looking.look(window)
         result[mine] = looking.pick(seen, rows[mine] - top + margin, columns[mine] - left + margin)
     return result
 

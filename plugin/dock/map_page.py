@@ -159,12 +159,10 @@ class MapPage(QWidget):
         chosen = self.fileWidget.filePath().strip()
         if not chosen:
             return Path(QgsProcessingUtils.generateTempFilename(_file_name(name) + ".tif"))
-        project = QgsProject.instance()
-        folder = Path(project.homePath() or Path.home())
-        path = out_files.named(chosen, folder, ".tif", ".tiff")
+        path = out_files.named(chosen, out_files.usual_folder(), ".tif", ".tiff")
         if not path.parent.is_dir():
             raise TilthError(self.tr("There is no folder {} to save to.").format(path.parent))
-        return result.free_path(path, project)
+        return result.free_path(path, QgsProject.instance())
 
     def _extent(self, image: QgsRasterLayer) -> Optional[Extent]:
         canvas = self.session.iface.mapCanvas()

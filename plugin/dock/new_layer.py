@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any, List, Optional, Tuple
 
@@ -77,12 +76,15 @@ class NewLayerDialog(QDialog):
     def path(self) -> str:
         """Where the polygons go, numbered where something is there; empty: to memory alone."""
         text = self.fileWidget.filePath().strip()
-        return str(_free(out_files.named(text, _folder(), SUFFIX))) if text else ""
+        if not text:
+            return ""
+        return str(out_files.free_file(out_files.named(text, out_files.usual_folder(), SUFFIX)))
 
 
 def ask(parent: QWidget) -> Optional[Tuple[List[str], str]]:
     """The classes to draw and the file for them; None where the user changed their mind."""
-    dialog = NewLayerDialog(parent, _free(_folder() / f"labels{SUFFIX}"))
+    usual = out_files.free_file(out_files.usual_folder() / f"labels{SUFFIX}")
+    dialog = NewLayerDialog(parent, usual)
     wanted = dialog.exec() == QDialog.DialogCode.Accepted
     return (dialog.classes(), dialog.path()) if wanted else None
 
@@ -102,20 +104,6 @@ def make(
     layer.startEditing()
     iface.actionAddFeature().trigger()
     return layer
-
-
-def _folder() -> Path:
-    """Where users look for what they made: beside the project, or at home."""
-    return Path(QgsProject.instance().homePath() or Path.home())
-
-
-def _free(path: Path) -> Path:
-    """The file, or one with a number where it is there."""
-    candidate, number = path, 1
-    while os.path.lexists(candidate):
-        number += 1
-        candidate = path.with_name(f"{path.stem}_{number}{path.suffix}")
-    return candidate
 
 
 def coloured(names: List[str]) -> List[Tuple[str, str]]:

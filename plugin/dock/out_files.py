@@ -6,6 +6,10 @@ import contextlib
 import os
 from pathlib import Path
 
+from qgis.core import QgsProject
+
+from ..layers.numbering import numbered
+
 
 def named(text: str, folder: Path, *suffixes: str) -> Path:
     """The file that a text names, with the first of the suffixes where it has none of them. A name
@@ -22,11 +26,22 @@ def report_of(adapter: Path) -> Path:
 
 def free_adapter(path: Path) -> Path:
     """This file, or one with a number where it or its report exists."""
-    stem, number = path.stem, 2
+    return numbered(path, lambda file: _there(file) or _there(report_of(file)))
+
+
+def free_file(path: Path) -> Path:
+    """This file, or one with a number where it exists."""
+    return numbered(path, _there)
+
+
+def usual_folder() -> Path:
+    """Where users look for what they made: beside the project, or at home."""
+    return Path(QgsProject.instance().homePath() or Path.home())
+
+
+def _there(file: Path) -> bool:
     # Unlike Path.exists, this doesn't raise where a folder may not be looked into.
-    while any(os.path.lexists(file) for file in (path, report_of(path))):
-        path, number = path.with_name(f"{stem}_{number}{path.suffix}"), number + 1
-    return path
+    return os.path.lexists(file)
 
 
 def reserve_adapter(path: Path) -> Path:

@@ -154,7 +154,7 @@ class _Ground:
         here = _features(values)[:, rows, columns].T
         if not len(rows):
             return np.zeros((0, here.shape[1] + tokens.dim), np.float32)
-        seen = tokens.look(within(values, top, left, self.box)[None])[0]
+        seen = tokens.look(within(values, top, left, self.box))
         return np.concatenate([here, tokens.pick(seen, rows, columns)], 1)
 
 

@@ -24,6 +24,7 @@ from qgis.core import (
 from qgis.PyQt.QtGui import QColor
 
 from ..engine.errors import TilthError
+from .numbering import numbered
 
 NODATA = 0
 
@@ -78,11 +79,7 @@ def free_path(path: Union[str, Path], project: QgsProject) -> Path:
         # Unlike Path.exists, this doesn't raise where a folder may not be looked into.
         return _key(file) in used or os.access(file, os.F_OK)
 
-    candidate, number = wanted, 1
-    while taken(candidate) or taken(confidence_path(candidate)):
-        number += 1
-        candidate = wanted.with_name(f"{wanted.stem}_{number}{wanted.suffix}")
-    return candidate
+    return numbered(wanted, lambda file: taken(file) or taken(confidence_path(file)))
 
 
 def confidence_path(path: Path) -> Path:

@@ -283,6 +283,16 @@ def test_two_windows_train_under_names_of_their_own(
     assert sorted(path.name for path in folder.iterdir()) == ["my fields.html", "my fields.tilth"]
 
 
+def _state(task: Any) -> Path:
+    return task.folder / "checkpoint" / "checkpoint.json"
+
+
+def _leave_checkpoint(task: Any) -> None:
+    """As a training does that died after an epoch."""
+    _state(task).parent.mkdir(parents=True)
+    _state(task).touch()
+
+
 @pytest.mark.parametrize("there", [True, False])
 def test_whatever_ends_a_run_it_can_go_on_from_a_checkpoint(
     dock: Any, started: List[Any], there: bool
@@ -290,10 +300,9 @@ def test_whatever_ends_a_run_it_can_go_on_from_a_checkpoint(
     _tell(dock)
     dock.train.train()
     (task,) = started
-    state = task.folder / "checkpoint" / "checkpoint.json"
+    state = _state(task)
     if there:
-        state.parent.mkdir(parents=True)
-        state.touch()
+        _leave_checkpoint(task)
 
     with pytest.raises(WorkerError):  # there is no engine
         task.work()
@@ -310,9 +319,7 @@ def test_a_run_that_is_given_up_leaves_its_name(dock: Any, started: List[Any]) -
     _tell(dock)
     dock.train.train()
     task = started.pop()
-    state = task.folder / "checkpoint" / "checkpoint.json"
-    state.parent.mkdir(parents=True)
-    state.touch()
+    _leave_checkpoint(task)
     with pytest.raises(WorkerError):  # there is no engine
         task.work()
     task.failed.emit("died", "The engine stopped.", "")

@@ -58,21 +58,19 @@ class Tokens:
         self._seen.clear()
 
     @torch.no_grad()
-    def look(self, windows: NDArray[np.float32]) -> Tensor:
-        """The backbone's map [B, dim, h, w] of standardised windows [B, C, chip, chip]."""
+    def look(self, window: NDArray[np.float32]) -> Tensor:
+        """The backbone's map [dim, h, w] of a standardised window [C, chip, chip].
+
+        One by one: what its tokens are does not depend on the company that it is seen in.
+        """
         self.step()
         training = self.segmenter.training
         self.segmenter.to(self.device).eval()
-        image = torch.from_numpy(windows).to(self.device)
-        # One by one: what a window's tokens are does not depend on the company that it is seen in.
-        parts = [self._map(window) for window in image.split(1)]
-        self.segmenter.train(training)
-        return torch.cat(parts).cpu()
-
-    def _map(self, image: Tensor) -> Tensor:
+        image = torch.from_numpy(window)[None].to(self.device)
         with mixed_precision(self.device):
             tokens = self.segmenter.plain(image)
-        return image[:, :0] if tokens is None else tokens.float()
+        self.segmenter.train(training)
+        return (image[:, :0] if tokens is None else tokens.float())[0].cpu()
 
     def pick(
         self, tokens: Tensor, rows: NDArray[np.int64], columns: NDArray[np.int64]
@@ -132,7 +130,7 @@ class Tokens:
         seen = self._seen.get((corner, box))
         if seen is None:
             window = within(samples.chip(*corner, self.chip, _NOBODY).image, row, column, box)
-            seen = self.look(window[None])[0].half()
+            seen = self.look(window).half()
             if (len(self._seen) + 1) * seen.numel() <= KEPT:
                 self._seen[corner, box] = seen
         return seen.float()

@@ -292,8 +292,8 @@ def _continue(
     if not same:
         raise TilthError(
             f"{job.continue_from}: training can go on from it only with the same backbone (a "
-            "random one: of the same seed), method, decoder, bands, matching, zoom and classes; choose "
-            "the same, or start anew"
+            "random one: of the same seed), method, decoder, bands, matching, zoom and classes; "
+            "choose the same, or start anew"
         )
     try:
         restore(segmenter, method, earlier.adapter, earlier.decoder)

@@ -165,7 +165,7 @@ def _inputs(image: Image, card: dict[str, Any], given: Sequence[str], reporter: 
         dates = trained.dates
         reporter.warn(
             f"{image.name}: its dates are not known, so they are taken to be those of the training "
-            f"({', '.join(dates)}), in the order of its bands; stack files that have dates in their "
+            f"({', '.join(dates)}), in the order of its bands; stack files with dates in their "
             "names, or give the date of each"
         )
     place = location_of(image) if trained.time_location else None

@@ -68,7 +68,8 @@ def _check(card: Any, files: tuple[str, ...]) -> None:
         raise ValueError("temperature")
     if card.get("resolution_m") is not None and not _number(card["resolution_m"], "resolution") > 0:
         raise ValueError("resolution")
-    _at_most_text(card["method"], "name")
+    for key in ("method", "decoder"):
+        _text(card[key]["name"], f"{key}'s name")
     _counts(card["method"], "rank")
     _training(card["training"])
     _warnings(card.get("warnings", []))
@@ -183,8 +184,9 @@ def _score(score: Any) -> None:
         _figure(score[key], key)
     for row in score["per_class"]:
         _text(row["name"], "class name in the score")
-        for key in ("iou", "f1", "users_accuracy", "producers_accuracy", "support"):
+        for key in ("iou", "f1", "users_accuracy", "producers_accuracy"):
             _figure(row[key], key)
+        _counts(row, "support")
 
 
 def _figure(value: Any, what: str) -> None:

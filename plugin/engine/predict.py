@@ -161,6 +161,13 @@ def _inputs(image: Image, card: dict[str, Any], given: Sequence[str], reporter: 
             f"{image.name}: it has {len(dates)} dates, and the adapter was trained on "
             f"{trained.frame_count}; stack as many"
         )
+    if trained.frame_count > 1 and not dates:
+        dates = trained.dates
+        reporter.warn(
+            f"{image.name}: its dates are not known, so they are taken to be those of the training "
+            f"({', '.join(dates)}), in the order of its bands; stack files with dates in their "
+            "names, or give the date of each"
+        )
     place = location_of(image) if trained.time_location else None
     if trained.time_location and (not dates or place is None):
         what = "date" if not dates else "place"

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from . import adapter_file, devices, footprint
 from .adapter_file import Adapter
+from .backbones.inputs import Inputs
 from .calibration import calibrated_losses
 from .data.bands import Band, match
 from .data.files import check_output
@@ -32,7 +33,7 @@ from .model.methods import adapt
 from .model.methods.method import Method
 from .model.segmenter import Segmenter, build, restore, stored
 from .normalise import Normalisation
-from .prepare import Prepared, backbone_entry, check_weights, held_out_entry, prepared
+from .prepare import CHIPS, Prepared, backbone_entry, check_weights, held_out_entry, prepared
 from .report import training_report
 from .trained_card import trained_card
 from .training import checkpoint, memory
@@ -207,9 +208,14 @@ def _segmenter(job: TrainJob, ready: Prepared, reporter: Reporter) -> tuple[Segm
         tokens=known.tokens and ready.decoder.tokens,
         discriminants=known.discriminants,
     )
-    # The network is told in which units values come to it, and those are the earlier adapter's.
+    # The network is told in which units values come to it, and has learnt from chips of a size,
+    # enlarged so many times: those are the earlier adapter's, whatever is drawn now.
+    chip, zoom = earlier.card["chip"], Inputs.from_dict(earlier.card["inputs"]).zoom
+    if chip not in CHIPS:
+        raise adapter_file.damaged(job.continue_from, f"no training has chips of {chip} pixels")
     own = not Normalisation.from_dict(earlier.card["normalisation"]).by_card
-    ready.inputs = dataclasses.replace(ready.inputs, own_statistics=own)
+    ready.inputs = dataclasses.replace(ready.inputs, own_statistics=own, zoom=zoom)
+    ready.settings = dataclasses.replace(ready.settings, chip=chip)
     segmenter, method = _built(job, ready, Method.of(job))
     for text in _continue(job, ready, segmenter, method, earlier):
         reporter.warn(text)
@@ -274,12 +280,20 @@ def _continue(
         and Method.from_dict(card["method"]) == method
         and DecoderSettings.from_dict(card["decoder"]) == ready.decoder
         and _same_bands(card, ready)
+        and job.zoom in (0, ready.inputs.zoom)
+        # A random backbone is drawn from the seed, unless the file holds all of it.
+        and (
+            not backbone["random"]
+            or job.method == "full"
+            or card["training"].get("seed") == job.seed
+        )
         and [entry["code"] for entry in card["classes"]] == ready.codes
     )
     if not same:
         raise TilthError(
-            f"{job.continue_from}: training can go on from it only with the same backbone, "
-            "method, decoder, bands and classes; choose the same, or start anew"
+            f"{job.continue_from}: training can go on from it only with the same backbone (a "
+            "random one: of the same seed), method, decoder, bands, matching, zoom and classes; "
+            "choose the same, or start anew"
         )
     try:
         restore(segmenter, method, earlier.adapter, earlier.decoder)
@@ -294,7 +308,11 @@ def _continue(
 
 
 def _same_bands(card: dict[str, Any], ready: Prepared) -> bool:
-    """Whether the images have an earlier adapter's bands, in its order."""
+    """Whether the images have an earlier adapter's bands, in its order, and the backbone sees the
+    same ones of them."""
+    before, now = Inputs.from_dict(card["inputs"]), ready.inputs
+    if (before.bands, before.left_out, before.frames) != (now.bands, now.left_out, now.frames):
+        return False
     earlier = [Band(band["name"], band["wavelength_nm"]) for band in card["bands"]]
     try:
         return match(earlier, ready.bands) == list(range(len(ready.bands)))

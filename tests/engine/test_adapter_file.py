@@ -411,10 +411,22 @@ def test_a_card_that_lies_is_refused(packed, key, value):
     refused(packed(card={key: value}))
 
 
-@pytest.mark.parametrize("key", ["method/rank", "training/seconds", "warnings", "created"])
+@pytest.mark.parametrize(
+    "key",
+    ["method", "method/rank", "decoder", "decoder/name", "training/seconds", "warnings", "created"],
+)
 def test_a_card_that_lies_to_people_is_refused_before_it_is_shown(packed, key):
     with pytest.raises(TilthError, match="its card is wrong"):
         adapter_file.read_card(packed(card={key: {"a": 1}}))
+
+
+@pytest.mark.parametrize("support", [None, 1.5, -1, "many"])
+def test_a_score_of_no_number_of_pixels_is_refused_before_it_is_shown(packed, support):
+    row = dict.fromkeys(("iou", "f1", "users_accuracy", "producers_accuracy"), 1.0)
+    score = dict.fromkeys(("overall_accuracy", "mean_iou", "macro_f1"), 1.0)
+    rows = [{**row, "name": "wood", "support": support}]
+    with pytest.raises(TilthError, match="its card is wrong"):
+        adapter_file.read_card(packed(card={"score": {**score, "per_class": rows}}))
 
 
 def test_a_card_that_grows_when_it_is_sent_on_is_refused(packed, parts):

@@ -54,11 +54,11 @@ def samples():
     return found
 
 
-def loop(width=3, epochs=4):
+def loop(width=3, epochs=4, seconds=None):
     torch.manual_seed(3)
     world = samples()
     units = np.array([1, 2], np.int32)
-    settings = Settings(epochs=epochs, steps=2, batch=2, chip=16)
+    settings = Settings(epochs=epochs, seconds=seconds, steps=2, batch=2, chip=16)
     held_out = cover(world, units, 16, 0)
     return Loop(Tiny(width), Aim(world, units, 16), held_out, 2, torch.device("cpu"), settings)
 
@@ -97,6 +97,18 @@ def test_a_resumed_run_ends_as_an_unbroken_one(saved):
     assert all(torch.equal(first[name], second[name]) for name in first)
     for one, two in zip(whole.progress.history, again.progress.history, strict=True):
         assert one == two
+
+
+def test_a_run_that_goes_on_with_more_minutes_learns_at_no_rate_below_zero(tmp_path, monkeypatch):
+    # The lesson before the first step takes half of the first time, and little of the new one.
+    monkeypatch.setattr(Loop, "_study", lambda self, aim, step: time.sleep(1))
+    with pytest.raises(InterruptedError):
+        run(loop(epochs=None, seconds=2.0), 1, tmp_path)
+    again = loop(epochs=None, seconds=600.0)
+    assert checkpoint.resume(tmp_path, again, WHO)
+
+    again._set_rates(again.share(1, again.progress.seconds))
+    assert all(group["lr"] > 0 for group in again.optimizer.param_groups)
 
 
 def broken(loop_, folder, who=WHO):

@@ -225,6 +225,22 @@ def test_choices_as_they_are_written():
 
 
 @pytest.mark.parametrize(
+    ("text", "entry"),
+    [
+        ("presto:forest", "backbone"),
+        ("alone,decoder=unet", "decoder"),
+        ("probe,decoder=unet", "decoder"),
+        ("frozen,rank=8", "rank"),
+        ("lora,prompts=8", "prompts"),
+        ("ia3,alpha=8", "alpha"),
+    ],
+)
+def test_no_choice_is_called_what_it_is_not(text, entry):
+    with pytest.raises(TilthError, match=f"heeds no {entry}"):
+        choice_of(text)
+
+
+@pytest.mark.parametrize(
     ("changes", "word"),
     [
         ({"choices": []}, "choices"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 
 import numpy as np
 import pytest
@@ -92,6 +93,15 @@ def test_a_series_is_mapped_whatever_the_order_of_its_files(tmp_path, small_pres
         predict(PredictJob(job.out, files, out, stack=True, device="cpu", threads=1), silent())
         shares.append(right(out))
     assert shares[0] == shares[1] > 0.95
+    plain = [
+        shutil.copy(path, str(tmp_path / f"{number}.tif")) for number, path in enumerate(other)
+    ]
+    undated = PredictJob(job.out, plain, out, stack=True, device="cpu", threads=1)
+    # Their months are those of the training, instead of July three times.
+    assert ["dates are not known" in text for text in predict(undated, silent())["warnings"]] == [
+        True
+    ]
+    assert right(out) == shares[0]
     short = PredictJob(job.out, other[:2], str(tmp_path / "short.tif"), stack=True, device="cpu")
     with pytest.raises(TilthError, match="B4"):
         predict(short, silent())

@@ -38,6 +38,8 @@ from .worlds import (
     write_polygons,
 )
 
+# A network of timm that costs little.
+TIMM = {"backbone": "timm:test_vit", "random_backbone": True}
 DRIVER = Path(__file__).with_name("driver.py")
 
 
@@ -497,6 +499,23 @@ def test_going_on_tells_the_network_the_earlier_units(tmp_path):
 
     assert run.result["card"]["normalisation"]["scale"]["by_card"]
     assert not run.result["card"]["inputs"]["own_statistics"]
+
+
+def test_going_on_with_larger_polygons_keeps_what_the_network_has_learnt_from(tmp_path):
+    """Chips and zoom follow the polygons, and the decoder is made for their zoom."""
+    changes = {"decoder": "fcn", "decoder_channels": 8, "bands": [1, 2, 3], **TIMM}
+    first = short(tmp_path, method="lora", **changes)
+    assert (first.result["card"]["chip"], first.result["card"]["inputs"]["zoom"]) == (64, 2.875)
+    shapes = [square(column, row, 40) for column in (2, 50) for row in (2, 50)]
+    labels = write_polygons(tmp_path / "large.gpkg", shapes, ["water"] * 2 + ["wood"] * 2)
+    out = str(tmp_path / "b.tilth")
+    job = dataclasses.replace(first.job, labels=labels, out=out, continue_from=first.job.out)
+
+    card = Run(job).result["card"]
+
+    assert (card["chip"], card["inputs"]["zoom"]) == (64, 2.875)
+    for other in ({"zoom": 1.0}, {"seed": 5}, {"matching": ["blue", "green", ""]}):
+        refused_early(dataclasses.replace(job, **other), "only with the same")
 
 
 def test_epochs_are_judged_on_rare_classes_too():

@@ -155,7 +155,9 @@ def _oddity(tensor: Tensor) -> str:
         return f"has numbers of the kind {kind}, which Tilth doesn't read"
     if tensor.is_meta:
         return "has no values"
-    if tensor.layout != torch.strided or tensor.is_neg():
+    # A single number may stand for as many as a stranger likes.
+    spread = tensor.layout == torch.strided and tensor.nbytes > tensor.untyped_storage().nbytes()
+    if tensor.layout != torch.strided or tensor.is_neg() or spread:
         return "is packed in a way that Tilth doesn't read"
     return ""
 

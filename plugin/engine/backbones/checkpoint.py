@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 import struct
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,8 +89,13 @@ def _torch(path: Path, start: bytes) -> Any:
     # Old research code keeps its command line in the file: a bag of plain values, no code.
     with torch.serialization.safe_globals([argparse.Namespace]):
         try:
+            if _is_zip(start) and _is_packed(path):
+                raise TilthError(
+                    f"{path}: it has been packed again since torch.save wrote it; get the file as "
+                    "it was published"
+                )
             return torch.load(path, map_location="cpu", weights_only=True, mmap=_is_zip(start))
-        except MemoryError:
+        except (MemoryError, TilthError):
             raise
         except Exception as error:  # a file from elsewhere can break its reader in many ways
             code = re.search(r"GLOBAL ([\w.]+)", str(error))
@@ -104,6 +110,13 @@ def _torch(path: Path, start: bytes) -> Any:
 def _is_zip(start: bytes) -> bool:
     """Files of before PyTorch 1.6 are no archives and can't be mapped."""
     return start.startswith(b"PK")
+
+
+def _is_packed(path: Path) -> bool:
+    """Whether something in an archive is compressed: torch.save never does that, its reader takes
+    the packed bytes for weights, and a small file may hold endless text."""
+    with zipfile.ZipFile(path) as archive:
+        return any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist())
 
 
 def _unwrapped(path: Path, loaded: Any) -> Checkpoint:

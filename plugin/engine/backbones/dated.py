@@ -38,7 +38,8 @@ class DatedBands(nn.Module):
     std: Tensor
 
     def __init__(self, card: Card, inputs: Inputs) -> None:
-        """Raises ValueError where the image has no band of the card's, or too many dates."""
+        """Raises ValueError where the image has no band of the card's or one that the card lacks,
+        or too many dates."""
         super().__init__()
         names = [band.name for band in card.bands]
         count, self.dates = len(names), inputs.frame_count
@@ -46,6 +47,9 @@ class DatedBands(nn.Module):
             raise ValueError(f"{self.dates} dates, but it takes {card.several_dates} at most")
         frames = inputs.frames or (0,) * len(inputs.wavelengths)
         places = inputs.bands or (None,) * len(inputs.wavelengths)
+        beyond = [place for place in places if place is not None and not 0 <= place < count]
+        if beyond:
+            raise ValueError(f"band {beyond[0]} of the card, which has {count}")
         taken = [
             (source, frame * count + place)
             for source, (place, frame) in enumerate(zip(places, frames, strict=True))

@@ -198,8 +198,7 @@ class Loop(Scorer):
                 linear = (self.segmenter.decoder, self.aim, self.weights, self.settings)
                 linear_start.begin(self.segmenter, *linear, lambda: step(0.0))
             self.average = Average(self.segmenter)
-            self.progress.seconds = time.monotonic() - started
-            self.progress.began = self.share(0.0, self.progress.seconds)
+            self.progress.seconds = self.progress.began = time.monotonic() - started
         # However short the time is, the surroundings learn something.
         while self.progress.epoch == 0 or not self.finished():
             started, before = time.monotonic(), self.progress.seconds
@@ -356,7 +355,7 @@ class Loop(Scorer):
         )
 
     def _set_rates(self, done: float) -> None:
-        began = self.progress.began
+        began = self.share(0.0, self.progress.began)
         factor = schedule((done - began) / max(1 - began, 1e-9), self.settings.warm_up)
         for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
             group["lr"] = rate * factor

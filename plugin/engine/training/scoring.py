@@ -54,7 +54,8 @@ class Settings:
 class Progress:
     """Where a run stands: all of it that a checkpoint must keep, besides the tensors.
 
-    ``began`` is the share of the run after which its first step was made.
+    ``began`` are the seconds after which its first step was made: of a share of the run, a run that
+    goes on with other minutes would make another.
     """
 
     epoch: int = 0

@@ -73,6 +73,7 @@ def _quantised(value):
         (lambda value: value.to("meta"), "has no values"),
         (lambda value: value.to_sparse(), "is packed"),
         (lambda value: torch.complex(value, value).conj().imag, "is packed"),
+        (lambda value: torch.zeros(()).expand(value.shape), "is packed"),
     ],
 )
 @pytest.mark.filterwarnings("ignore")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import os
 import struct
+import zipfile
 
 import pytest
 import torch
@@ -78,6 +80,16 @@ def test_the_tensors_are_found_wherever_they_are(tmp_path, data, others):
 )
 def test_what_is_no_checkpoint_is_named(tmp_path, data, pattern):
     refused(tmp_path, data, pattern)
+
+
+def test_a_file_that_was_packed_again_is_no_weights(tmp_path):
+    """Its packed bytes would be read as weights, and its text be unpacked whatever its size."""
+    packed = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(saved(WEIGHTS))) as source, zipfile.ZipFile(packed, "w") as out:
+        for entry in source.infolist():
+            out.writestr(entry.filename, source.read(entry), zipfile.ZIP_DEFLATED)
+
+    refused(tmp_path, packed.getvalue(), "packed again")
 
 
 @pytest.mark.parametrize("zipped", [True, False])

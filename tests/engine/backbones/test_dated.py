@@ -37,6 +37,12 @@ def test_values_come_back_in_their_units_and_missing_ones_are_the_mean():
     assert bands.frames == {"S2_RGB": [0]}
 
 
+@pytest.mark.parametrize("place", [-1, len(NAMES)])
+def test_a_band_that_the_card_lacks_is_told(place):
+    with pytest.raises(ValueError, match=f"band {place} of the card, which has {len(NAMES)}"):
+        DatedBands(CARD, Inputs((None, None), (0, place)))
+
+
 def test_ndvi_is_computed_from_physical_values():
     bands = DatedBands(CARD, inputs("B4", "B8"))
     assert set(bands.frames) == {"S2_RGB", "S2_NIR_10m", "NDVI"}

@@ -106,7 +106,9 @@ class AdaptedViT(nn.Module):
                 "method vit-adapter: it takes one date and a backbone of four blocks or more; "
                 "choose lora"
             )
-        if backbone.card.architecture in NO_GRID:
+        # TerraMind has a grid for each sensor; a small chip's first would pass for a prefix.
+        several = len(getattr(backbone, "modalities", ())) > 1
+        if several or backbone.card.architecture in NO_GRID:
             raise _no_grid(backbone)
         dim = backbone.dims[0]
         self.backbone = backbone

@@ -7,6 +7,8 @@ import math
 
 import pytest
 import torch
+from tilth_engine.backbones import catalogue
+from tilth_engine.backbones.inputs import Inputs
 from tilth_engine.errors import TilthError
 from tilth_engine.model.methods import adapt
 from tilth_engine.model.methods.deformable import DeformableAttention, centres
@@ -159,3 +161,19 @@ def test_tokens_that_are_no_grid_and_several_dates_are_refused():
         adapt.apply(series, Method("vit-adapter"))
     with pytest.raises(TilthError, match="four blocks"):
         adapt.apply(tiny(depth=2), Method("vit-adapter"))
+
+
+def test_several_grids_are_refused_also_where_a_chip_is_small():
+    """TerraMind's tokens of two sensors; 64 pixels are 16 tokens of each."""
+    card = catalogue.card_of("terramind-tiny")
+    names = [f"{band.group} {band.name}" for band in card.bands]
+
+    def network(*wanted):
+        places = tuple(names.index(name) for name in wanted)
+        inputs = Inputs(tuple(card.bands[place].wavelength_nm for place in places), places)
+        return catalogue.build(card.id, inputs, random_weights=True)
+
+    one = adapt.apply(network("S2L2A B02", "S2L2A B03"), Method("vit-adapter"))
+    assert len(one(torch.randn(1, 2, 64, 64), [1])) == 1
+    with pytest.raises(TilthError, match="not one for each patch"):
+        adapt.apply(network("S2L2A B02", "S1GRD VV"), Method("vit-adapter"))

@@ -42,6 +42,9 @@ from .model.methods.method import Method
 from .model.segmenter import Segmenter, build, restore
 from .normalise import Normalisation
 
+# Weights of a random backbone: more than any published model for satellite images has.
+LARGEST_RANDOM = 1_000_000_000
+
 
 @dataclass
 class Model:
@@ -298,6 +301,12 @@ def _check_backbone(path: str, backbone_id: str, card: dict[str, Any]) -> None:
     random = bool(card["backbone"].get("random"))
     if not random:
         store.require(backbone)
+    # Nobody has these weights on a disk: a stranger's small file would fill the memory.
+    if (random or not store.needed(backbone)) and backbone.parameters > LARGEST_RANDOM:
+        raise TilthError(
+            f"{path}: made on a backbone of {backbone.parameters / 1e9:.1f} billion random "
+            "weights, which would fill the memory; use another adapter"
+        )
     wanted, here = card["backbone"]["sha256"], store.identity(backbone)
     if not random and wanted != here:
         own = "use the Tilth version that made it" if not store.needed(backbone) else "get those"

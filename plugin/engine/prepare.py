@@ -18,7 +18,7 @@ from .backbones.card import Card
 from .backbones.inputs import Inputs
 from .backbones.matching import Match, match_bands
 from .backbones.zoom import zoom_for
-from .card import MAX_CLASSES, MAX_TEXT
+from .card import MAX_CHIP, MAX_CLASSES, MAX_TEXT
 from .data.bands import Band
 from .data.imagery import Image
 from .data.label_model import Labels
@@ -42,7 +42,7 @@ from .training.scoring import Settings
 
 # Where the user sets neither epochs nor minutes.
 DEFAULT_MINUTES = {"cpu": 3.0, "cuda": 2.0, "mps": 2.0}
-CHIPS = (64, 96, 128)
+CHIPS = (64, 96, MAX_CHIP)
 # Pixels this many times finer or coarser than those of the pre-training are another world.
 FAR = 4.0
 

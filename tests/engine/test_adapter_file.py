@@ -358,6 +358,7 @@ HUGE = 10**400
         ("normalisation/scale", [1]),
         ("chip", 63),
         ("chip", 0),
+        ("chip", 136),
         ("chip", 2**20),
         ("temperature", 0),
         ("temperature", HUGE),

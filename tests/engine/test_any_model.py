@@ -12,7 +12,7 @@ from tilth_engine.adapter_file import read
 from tilth_engine.errors import TilthError
 from tilth_engine.events import Reporter
 from tilth_engine.jobs import PredictJob
-from tilth_engine.predict import Models, predict
+from tilth_engine.predict import Models, load_model, predict
 
 from .worlds import Run, scene, train_job, two_classes, write_adapter, write_image
 
@@ -47,6 +47,13 @@ def mapped(adapter, image, folder, models=None, **options):
     result = predict(job, Reporter(lambda event: None), models)
     with rasterio.open(job.out) as file:
         return file.read(1), result["warnings"]
+
+
+def test_a_random_backbone_of_any_size_does_not_fill_the_memory(prithvi, monkeypatch):
+    monkeypatch.setattr("tilth_engine.predict.LARGEST_RANDOM", 10**6)
+
+    with pytest.raises(TilthError, match=r"billion random weights, which would fill the memory"):
+        load_model(prithvi.job.out, torch.device("cpu"))
 
 
 def test_the_card_tells_the_match(prithvi):

@@ -464,6 +464,17 @@ def test_a_polygon_of_many_points(image, make_vector):
         assert np.array_equal(part, all_codes[7:13, col : col + 5])
 
 
+def test_a_polygon_of_many_points_past_a_window(image, make_vector, box):
+    # A diagonal river's box covers the window's corner, the river itself does not.
+    middle = [(500000 + 10 * step, 5e6 - 10 * step) for step in np.linspace(0, 20, 300)]
+    river = shapely.LineString(middle).buffer(10, cap_style="flat")
+    labels = read_labels(make_vector("l.gpkg", [river, box(14, 0, 18, 4)], ["a", "b"]), *on(image))
+    all_codes, _ = pixels(labels)
+    part, _ = rasterise(labels, 0, Window(14, 0, 6, 6))
+    assert np.array_equal(part, all_codes[:6, 14:]) and not (part == 1).any()
+    assert (all_codes == 1).sum() > 20
+
+
 def test_a_scene_without_any_polygon(image, make_raster, make_vector, box):
     far = Affine(10, 0, 700000, 0, -10, 5e6)
     with Image.open([make_raster("far.tif", ones(), transform=far)]) as other:

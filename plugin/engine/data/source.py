@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import rasterio
@@ -164,7 +165,13 @@ class Source:
         # GDAL wants some system on both sides; equal ones cancel out.
         plane = CRS.from_epsg(3857)
         floats = np.dtype(self.dataset.dtypes[0]).kind == "f"
-        options = {"src_nodata": float("nan")} if floats and self.dataset.nodata is None else {}
+        options: dict[str, Any] = {}
+        if floats and self.dataset.nodata is None:
+            options["src_nodata"] = float("nan")
+        by_band = self._gaps_by_band
+        if by_band:
+            # Else GDAL takes only what is nodata in all bands for a gap, and blends the rest in.
+            options["UNIFIED_SRC_NODATA"] = "PARTIAL"
         warped = WarpedVRT(
             self.dataset,
             src_crs=self.grid.crs if both else plane,
@@ -173,11 +180,11 @@ class Source:
             transform=grid.transform,
             width=grid.width,
             height=grid.height,
-            add_alpha=self.alpha == 0,
+            add_alpha=self.alpha == 0 and not by_band,
             resampling=Resampling.nearest if nearest else self._resampling(grid),
             **options,
         )
-        alpha = self.alpha or warped.count
+        alpha = 0 if by_band else self.alpha or warped.count
         return Source(
             **{**self.__dict__, "dataset": warped, "grid": grid, "alpha": alpha},
         ).with_parent(self.dataset)
@@ -186,6 +193,19 @@ class Source:
         """Remember a dataset that ``dataset`` reads from, so that closing closes it too."""
         self.parents = [*self.parents, parent]
         return self
+
+    @property
+    def _gaps_by_band(self) -> bool:
+        """Whether one nodata value alone tells the gaps, in each band for itself."""
+        value, dtype = self.nodata[0], np.dtype(self.dataset.dtypes[0])
+        if value is None or self._several_nodata or self.alpha or self._masked:
+            return False
+        return _fits(value, dtype) and not _may_be_measured(value, dtype)
+
+    @property
+    def _several_nodata(self) -> bool:
+        # As text, since what is no number is not equal to itself.
+        return len({str(value) for value in self.nodata}) > 1
 
     def _resampling(self, grid: Grid) -> Resampling:
         across = compose(~self.grid.transform, grid.transform)
@@ -199,7 +219,8 @@ class Source:
         same_crs = self.grid.crs == grid.crs or not (self.grid.crs and grid.crs)
         if self.palette is not None or (same_crs and whole and unit):
             return Resampling.nearest
-        return Resampling.bilinear
+        # Of several nodata values rasterio tells GDAL one alone; the others would be blended in.
+        return Resampling.nearest if self._several_nodata else Resampling.bilinear
 
     def close(self) -> None:
         """Close the file."""
@@ -384,7 +405,7 @@ def _declared_valid(raw: np.ndarray, nodata: Sequence[float | None]) -> np.ndarr
         if value is None:
             continue
         hit = _equals(band, value)
-        if raw.dtype.kind in "iu" and (value == 0 or (raw.dtype == np.uint8 and value == 255)):
+        if _may_be_measured(value, raw.dtype):
             ambiguous += 1
             gap_all &= hit
         else:
@@ -394,13 +415,25 @@ def _declared_valid(raw: np.ndarray, nodata: Sequence[float | None]) -> np.ndarr
     return ~gap_any
 
 
+def _may_be_measured(value: float, dtype: np.dtype) -> bool:
+    """Whether a nodata value also occurs as a measurement."""
+    return dtype.kind in "iu" and (value == 0 or (dtype == np.uint8 and value == 255))
+
+
+def _fits(value: float, dtype: np.dtype) -> bool:
+    """Whether a band of this type can have the value at all."""
+    if dtype.kind not in "iu":
+        return True
+    info = np.iinfo(dtype)
+    return info.min <= value <= info.max and float(value).is_integer()
+
+
 def _equals(band: np.ndarray, value: float) -> np.ndarray:
-    if np.isnan(value):
-        return np.isnan(band) if band.dtype.kind == "f" else np.zeros(band.shape, bool)
+    if not _fits(value, band.dtype):
+        return np.zeros(band.shape, bool)
     if band.dtype.kind in "iu":
-        info = np.iinfo(band.dtype)
-        if not (info.min <= value <= info.max) or value != int(value):
-            return np.zeros(band.shape, bool)
         return band == band.dtype.type(int(value))
+    if np.isnan(value):
+        return np.isnan(band)
     # Files round their nodata value: -3.4e38 stands for the smallest float.
     return np.isclose(band, value, rtol=1e-5, atol=0)

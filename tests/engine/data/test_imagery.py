@@ -31,6 +31,20 @@ def whole(image):
     return image.read(Window(0, 0, image.width, image.height))
 
 
+def write_vrt(path, source, size, transform, bands):
+    """A virtual raster of a file's bands: of each its type, and further elements."""
+    text = "".join(
+        f"<VRTRasterBand dataType='{kind}' band='{n}'>{more}<SimpleSource><SourceFilename>"
+        f"{source}</SourceFilename><SourceBand>{n}</SourceBand></SimpleSource></VRTRasterBand>"
+        for n, (kind, more) in enumerate(bands, 1)
+    )
+    path.write_text(
+        f"<VRTDataset rasterXSize='{size[0]}' rasterYSize='{size[1]}'><SRS>EPSG:32632</SRS>"
+        f"<GeoTransform>{transform}</GeoTransform>{text}</VRTDataset>"
+    )
+    return str(path)
+
+
 def test_values_come_in_the_files_own_units(make_raster):
     values = ramp()
     with Image.open([make_raster("a.tif", values)]) as image:
@@ -380,6 +394,31 @@ def test_gaps_of_a_coarser_file_in_a_stack(make_raster, dtype):
         got, valid = whole(image)
         assert valid[5:].all() and not valid[:3].any()
         assert set(np.unique(got[1])) <= {0.0, 50.0}  # nothing leaks from the gap
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int16"])
+def test_a_gap_of_one_band_leaks_into_no_pixel_of_a_stack(make_raster, dtype):
+    coarse = np.full((2, 6, 7), 50, dtype)
+    coarse[0, :2] = -9999
+    path = make_raster("c.tif", coarse, transform=Affine(20, 0, 500000, 0, -20, 5e6), nodata=-9999)
+    with Image.open([make_raster("f.tif", ramp(1)), path], stack=True) as image:
+        got, valid = whole(image)
+        assert set(np.unique(got[1:, valid])) == {50.0}
+        # Where the gap is, and where the coarse file ends.
+        assert valid[4:, :14].all() and not valid[:3].any() and not valid[:, 14:].any()
+
+
+def test_gaps_by_several_values_leak_into_no_pixel_of_a_stack(make_raster, tmp_path):
+    coarse = np.full((2, 6, 8), 50, np.int16)
+    coarse[0, :2], coarse[1, 4:] = -9999, -32768
+    path = make_raster("c.tif", coarse, transform=Affine(20, 0, 500000, 0, -20, 5e6))
+    vrt = write_vrt(tmp_path / "c.vrt", path, (8, 6), "500000,20,0,5000000,0,-20",
+                    [("Int16", "<NoDataValue>-9999</NoDataValue>"),
+                     ("Int16", "<NoDataValue>-32768</NoDataValue>")])  # fmt: skip
+    with Image.open([make_raster("f.tif", ramp(1)), vrt], stack=True) as image:
+        got, valid = whole(image)
+        assert set(np.unique(got[1:, valid])) == {50.0}
+        assert valid[4:8].all() and not valid[:4].any() and not valid[8:].any()
 
 
 def test_a_stack_of_several_files_needs_saying_so(make_raster):

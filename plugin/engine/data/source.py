@@ -119,15 +119,21 @@ class Source:
             if self.palette is not None:
                 return self._read_palette(window, wanted)
             numbers = [self.numbers[index] for index in wanted]
-            raw = self.dataset.read(numbers, window=window)
+            raw = self._read_bands(numbers, window)
             valid = self._read_mask(window, numbers)
         except RASTER_FAULTS as error:
-            raise TilthError(f"{self.path}: the file is damaged: {error}") from None
-        values = raw.astype(np.float32)
+            raise _damaged(self.path, error) from None
+        values = np.stack([band.astype(np.float32) for band in raw])
         for_each = [self.nodata[index] for index in wanted]
         valid &= _declared_valid(raw, for_each)
         valid &= np.all(np.isfinite(values) & (np.abs(values) < _ABSURD), axis=0)
         return values, valid
+
+    def _read_bands(self, numbers: Sequence[int], window: Window) -> list[np.ndarray]:
+        """The bands [H, W] in their own types, which may differ in a virtual raster."""
+        if len({self.dataset.dtypes[number - 1] for number in numbers}) == 1:
+            return list(self.dataset.read(numbers, window=window))
+        return [self.dataset.read(number, window=window) for number in numbers]
 
     def _read_palette(self, window: Window, wanted: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
         palette = self.palette
@@ -135,7 +141,7 @@ class Source:
         colours = palette[np.clip(index, 0, 255)] if palette is not None else index
         values = np.moveaxis(colours[..., list(wanted)], -1, 0).astype(np.float32)
         valid = (colours[..., 3] > 0) & self._read_mask(window, [1])
-        return values, valid & _declared_valid(index[None], self.nodata[:1])
+        return values, valid & _declared_valid([index], self.nodata[:1])
 
     def _read_mask(self, window: Window, numbers: Sequence[int]) -> np.ndarray:
         valid = np.ones((int(window.height), int(window.width)), bool)
@@ -157,10 +163,7 @@ class Source:
         if self.grid.same_pixels(grid):
             return self
         if self.alpha == 0 and _alpha_numbers(self.dataset):
-            raise TilthError(
-                f"{self.path}: its last band is tagged as transparency but holds values, and it "
-                "has to be resampled for the stack; save it without an alpha band"
-            )
+            raise _no_transparency(self.path, "for the stack")
         both = self.grid.crs and grid.crs
         # GDAL wants some system on both sides; equal ones cancel out.
         plane = CRS.from_epsg(3857)
@@ -237,22 +240,11 @@ def open_source(path: str, *, palette: bool = True) -> Source:
     _check_bands(path, dataset)
     told: list[str] = []
     parents: list[rasterio.DatasetReader] = []
-    points, points_crs = dataset.gcps
-    if points and dataset.transform == Affine.identity():
+    if dataset.gcps[0] and dataset.transform == Affine.identity():
         parents.append(dataset)
-        alpha_there = bool(_alpha_numbers(dataset))
-        try:
-            dataset = WarpedVRT(
-                dataset,
-                src_crs=points_crs,
-                crs=points_crs,
-                resampling=Resampling.bilinear,
-                add_alpha=not alpha_there,
-            )
-        except RASTER_FAULTS as error:
-            raise TilthError(
-                f"{path}: its control points can't be used ({error}); georeference it again"
-            ) from None
+        # What lies between two codes is a third one.
+        coded = not palette or _palette(dataset) is not None
+        dataset = _by_points(path, dataset, Resampling.nearest if coded else Resampling.bilinear)
     grid, georeferenced = _grid(dataset)
     if grid.transform.determinant == 0:
         raise TilthError(f"{path}: its georeference is broken (pixels without a size); mend it")
@@ -299,6 +291,33 @@ def _open(path: str) -> rasterio.DatasetReader:
         ) from None
 
 
+def _by_points(
+    path: str, dataset: rasterio.DatasetReader, resampling: Resampling
+) -> rasterio.DatasetReader:
+    """The image brought to where its control points say that it lies."""
+    tagged = bool(_alpha_numbers(dataset))
+    if tagged and not _alpha(dataset, [], path):
+        raise _no_transparency(path, "by its control points")
+    crs = dataset.gcps[1]
+    try:
+        return WarpedVRT(dataset, src_crs=crs, crs=crs, resampling=resampling, add_alpha=not tagged)
+    except RASTER_FAULTS as error:
+        raise TilthError(
+            f"{path}: its control points can't be used ({error}); georeference it again"
+        ) from None
+
+
+def _no_transparency(path: str, why: str) -> TilthError:
+    return TilthError(
+        f"{path}: its last band is tagged as transparency but holds values, and it has to be "
+        f"resampled {why}; save it without an alpha band"
+    )
+
+
+def _damaged(path: str, error: Exception) -> TilthError:
+    return TilthError(f"{path}: the file is damaged: {error}")
+
+
 def _check_bands(path: str, dataset: rasterio.DatasetReader) -> None:
     if dataset.count == 0:
         parts = ", ".join(dataset.subdatasets[:5]) or "none"
@@ -325,7 +344,9 @@ def _grid(dataset: rasterio.DatasetReader) -> tuple[Grid, bool]:
 
 def _palette(dataset: rasterio.DatasetReader) -> np.ndarray | None:
     """The colour table [256, 4] of a one-band palette image."""
-    if dataset.colorinterp[0] != ColorInterp.palette or dataset.dtypes[0] != "uint8":
+    alone = dataset.count - len(_alpha_numbers(dataset)) == 1
+    kind = (dataset.colorinterp[0], dataset.dtypes[0])
+    if not alone or kind != (ColorInterp.palette, "uint8"):
         return None
     try:
         entries = dataset.colormap(1)
@@ -361,7 +382,10 @@ def _alpha(dataset: rasterio.DatasetReader, told: list[str], path: str) -> int:
     if isinstance(dataset, WarpedVRT):
         return number
     shape = (min(256, dataset.height), min(256, dataset.width))
-    values = dataset.read(number, out_shape=shape)
+    try:
+        values = dataset.read(number, out_shape=shape)
+    except RASTER_FAULTS as error:
+        raise _damaged(path, error) from None
     full = {"uint8": 255, "uint16": 65535}.get(dataset.dtypes[number - 1], values.max(initial=1))
     extreme = np.mean((values == 0) | (values >= full))
     if extreme >= 0.5 and not any(word in text for word in ("nir", "infrared")):
@@ -392,20 +416,20 @@ def _lower(tags: dict[str, str]) -> dict[str, str]:
     return {key.lower(): value for key, value in tags.items()}
 
 
-def _declared_valid(raw: np.ndarray, nodata: Sequence[float | None]) -> np.ndarray:
-    """Valid by the declared nodata values: raw [C, H, W] to bool [H, W].
+def _declared_valid(raw: Sequence[np.ndarray], nodata: Sequence[float | None]) -> np.ndarray:
+    """Valid by the declared nodata values: raw bands [H, W] to bool [H, W].
 
     A pixel is invalid where any band is nodata. Where the value also occurs as a measurement
     (0, or 255 in bytes), only where all bands are: a shadow that is 0 in one band is no gap.
     """
-    gap_any = np.zeros(raw.shape[1:], bool)
-    gap_all = np.ones(raw.shape[1:], bool)
+    gap_any = np.zeros(raw[0].shape, bool)
+    gap_all = np.ones(raw[0].shape, bool)
     ambiguous = 0
     for band, value in zip(raw, nodata, strict=True):
         if value is None:
             continue
         hit = _equals(band, value)
-        if _may_be_measured(value, raw.dtype):
+        if _may_be_measured(value, band.dtype):
             ambiguous += 1
             gap_all &= hit
         else:

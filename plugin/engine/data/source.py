@@ -61,6 +61,11 @@ class Grid:
         xs, ys = zip(*(apply(self.transform, *corner) for corner in corners), strict=True)
         return min(xs), min(ys), max(xs), max(ys)
 
+    @property
+    def middle(self) -> float:
+        """The map's x at the grid's centre."""
+        return apply(self.transform, self.width / 2, self.height / 2)[0]
+
     def same_pixels(self, other: Grid) -> bool:
         """Whether both grids have the same pixels, to a hundredth of a pixel."""
         if (self.width, self.height) != (other.width, other.height):

@@ -132,11 +132,13 @@ def extent_text(bounds: Sequence[float]) -> str:
     return f"x {xmin} to {xmax}, y {ymin} to {ymax}"
 
 
-def transform_geometries(geometries: np.ndarray, source: CRS, target: CRS) -> np.ndarray:
+def transform_geometries(
+    geometries: np.ndarray, source: CRS, target: CRS, middle: float
+) -> np.ndarray:
     """The geometries in another coordinate system; what can't be brought there becomes None.
 
     Long edges get points in between first, since a straight line in one system is a curve in the
-    other.
+    other. Longitudes are those within half a turn of ``middle``: 180.1, not -179.9, near 179.
     """
     boxes = shapely.bounds(geometries)
     longest = np.maximum(boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1])
@@ -160,9 +162,20 @@ def transform_geometries(geometries: np.ndarray, source: CRS, target: CRS) -> np
         moved[:] = [shapely.transform(geometry, move_if_possible) for geometry in dense]
     finite = np.array([bool(np.all(np.isfinite(shapely.get_coordinates(g)))) for g in moved])
     moved[~finite] = None
+    if target.is_geographic:
+        moved[finite] = _on_this_turn(moved[finite], middle)
     broken = finite & ~shapely.is_valid(moved)
     moved[broken] = [_polygonal(shapely.make_valid(geometry)) for geometry in moved[broken]]
     return moved
+
+
+def _on_this_turn(geometries: np.ndarray, middle: float) -> np.ndarray:
+    """The geometries in degrees, each in one piece and by whole turns as near as can be."""
+    points, owner = shapely.get_coordinates(geometries, return_index=True)
+    first = points[np.searchsorted(owner, owner), 0]
+    turns = np.round((points[:, 0] - first) / 360) + np.round((first - middle) / 360)
+    points[:, 0] -= 360 * turns
+    return shapely.set_coordinates(geometries, points)
 
 
 def _choose_layer(path: str, options: dict[str, str], class_field: str, points: bool) -> str:

@@ -12,6 +12,8 @@ from shapely import affinity
 from tilth_engine.data import colours
 from tilth_engine.data.imagery import Image
 from tilth_engine.data.labels import class_codes, rasterise, read_labels
+from tilth_engine.data.masks import Mask
+from tilth_engine.data.source import apply
 from tilth_engine.errors import TilthError
 from tilth_engine.jobs import ClassStyle
 
@@ -258,6 +260,27 @@ def test_labels_in_another_crs(image, make_vector, box):
                          "class", [image])  # fmt: skip
     codes, _ = pixels(labels)
     assert (codes[:4, :4] == 1).all() and (codes > 0).sum() == 64
+
+
+@pytest.mark.parametrize("west", [179.9, -180.1])
+def test_polygons_across_180_degrees(make_raster, make_vector, west):
+    # Fiji's zone ends there: UTM coordinates come back as 179.99 and -179.99 degrees.
+    fiji, grid = "EPSG:32760", Affine(0.01, 0, west, 0, -0.01, -17)
+
+    def move(points):
+        places = apply(grid, points[:, 0], points[:, 1])
+        return np.column_stack(rasterio.warp.transform(WGS, fiji, *places))
+
+    boxes = [(1, 1, 4, 5), (8, 8, 12, 11), (14, 2, 18, 6)]
+    shapes = [shapely.transform(shapely.segmentize(shapely.box(*b), 0.5), move) for b in boxes]
+    path = make_vector("l.gpkg", shapes, ["a", "b", "c"], crs=fiji)
+    with Image.open([make_raster("i.tif", ones(), crs=WGS, transform=grid)]) as image:
+        codes, _ = pixels(read_labels(path, *on(image)))
+        inside = Mask.open(path, image).inside(Window(0, 0, 20, 20))
+    wanted = np.zeros((20, 20), int)
+    for code, (left, top, right, bottom) in enumerate(boxes, 1):
+        wanted[top:bottom, left:right] = code
+    assert np.array_equal(codes, wanted) and np.array_equal(inside, wanted > 0)
 
 
 def test_what_a_crs_cannot_hold_is_outside(image, make_vector, box):

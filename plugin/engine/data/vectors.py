@@ -101,8 +101,11 @@ def read_polygons(source: str, class_field: str = "", *, points: bool = False) -
     kept = []
     for geometry, value in zip(_geometries(wkb, result.dropped, points), raw, strict=True):
         if geometry is not None:
-            kept.append(geometry)
-            result.values.append(_plain(value))
+            # Each point is a place of its own; the parts of a polygon are one object.
+            alone = shapely.get_dimensions(geometry) > 0
+            parts = [geometry] if alone else shapely.get_parts(geometry).tolist()
+            kept += parts
+            result.values += [_plain(value)] * len(parts)
     if not kept:
         why = f" ({dropped_text(result.dropped)})" if result.dropped else ""
         raise TilthError(f"{source}: the layer {layer} has no usable polygon{why}; draw some")

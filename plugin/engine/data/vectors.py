@@ -98,7 +98,7 @@ def read_polygons(source: str, class_field: str = "", *, points: bool = False) -
         raise TilthError(f"{source}: it can't be read: {error}") from None
     raw = columns[0] if class_field else [None] * len(wkb)
     result = VectorLayer(path, str(layer), _crs(meta["crs"]), np.array([]), [])
-    kept = []
+    kept: list[Any] = []
     for geometry, value in zip(_geometries(wkb, result.dropped, points), raw, strict=True):
         if geometry is not None:
             # Each point is a place of its own; the parts of a polygon are one object.
@@ -166,19 +166,28 @@ def transform_geometries(
     finite = np.array([bool(np.all(np.isfinite(shapely.get_coordinates(g)))) for g in moved])
     moved[~finite] = None
     if target.is_geographic:
-        moved[finite] = _on_this_turn(moved[finite], middle)
+        moved[finite] = [_on_this_turn(geometry, middle) for geometry in moved[finite]]
     broken = finite & ~shapely.is_valid(moved)
     moved[broken] = [_polygonal(shapely.make_valid(geometry)) for geometry in moved[broken]]
     return moved
 
 
-def _on_this_turn(geometries: np.ndarray, middle: float) -> np.ndarray:
-    """The geometries in degrees, each in one piece and by whole turns as near as can be."""
-    points, owner = shapely.get_coordinates(geometries, return_index=True)
-    first = points[np.searchsorted(owner, owner), 0]
-    turns = np.round((points[:, 0] - first) / 360) + np.round((first - middle) / 360)
-    points[:, 0] -= 360 * turns
-    return shapely.set_coordinates(geometries, points)
+def _on_this_turn(geometry: Any, middle: float) -> Any:
+    """A geometry in degrees, each of its parts in one piece and by whole turns near ``middle``."""
+    west, _, east, _ = geometry.bounds
+    if east - west <= 180 and abs((west + east) / 2 - middle) <= 180:
+        return geometry
+    parts = [_turned(part, middle) for part in shapely.get_parts(geometry)]
+    return parts[0] if len(parts) == 1 else shapely.MultiPolygon(parts)
+
+
+def _turned(part: Any, middle: float) -> Any:
+    points = shapely.get_coordinates(part)
+    points[:, 0] -= 360 * np.round((points[:, 0] - points[0, 0]) / 360)
+    if np.ptp(points[:, 0]) > 180:  # not torn, but around the world
+        return part
+    points[:, 0] -= 360 * np.round((points[:, 0].mean() - middle) / 360)
+    return shapely.set_coordinates(part, points)
 
 
 def _choose_layer(path: str, options: dict[str, str], class_field: str, points: bool) -> str:

@@ -283,6 +283,24 @@ def test_polygons_across_180_degrees(make_raster, make_vector, west):
     assert np.array_equal(codes, wanted) and np.array_equal(inside, wanted > 0)
 
 
+def test_polygons_around_the_world_stay_where_they_are(make_raster, make_vector):
+    mercator, grid = "EPSG:3857", Affine(0.01, 0, 20, 0, -0.01, 10)
+    spread = shapely.MultiPolygon([shapely.box(-150, 9, -149, 9.1), shapely.box(20, 9.9, 20.1, 10),
+                                   shapely.box(40, 9, 41, 9.1)])  # fmt: skip
+    world = shapely.box(-179, 9.8, 179, 9.85)
+    shapes = [
+        shapely.transform(
+            shape,
+            lambda p: np.column_stack(rasterio.warp.transform(WGS, mercator, p[:, 0], p[:, 1])),
+        )
+        for shape in (spread, world)
+    ]
+    path = make_vector("l.gpkg", shapes, ["a", "b"], crs=mercator)
+    with Image.open([make_raster("i.tif", ones(), crs=WGS, transform=grid)]) as image:
+        codes, _ = pixels(read_labels(path, *on(image)))
+    assert (codes[:10, :10] == 1).all() and (codes[15] == 2).all()
+
+
 def test_what_a_crs_cannot_hold_is_outside(image, make_vector, box):
     # A polygon around the south pole has no place in this UTM zone.
     pole = shapely.Polygon([(-170, -89.9), (170, -89.9), (0, -90)])

@@ -197,6 +197,8 @@ def window_of(image: Image, extent: Extent | None) -> Window:
                 f"extent: it has no place in the coordinate system of {image.name}; choose one "
                 "that touches the image"
             )
+        if image.crs.is_geographic:
+            box = _on_this_turn(box, image)
     inverse = ~image.transform
     corners = [apply(inverse, x, y) for x in (box[0], box[2]) for y in (box[1], box[3])]
     columns = sorted(float(x) for x, _ in corners)
@@ -210,6 +212,21 @@ def window_of(image: Image, extent: Extent | None) -> Window:
             f"extent: it lies outside {image.name} ({bounds}); choose one that touches the image"
         )
     return Window(left, top, right - left, bottom - top)
+
+
+def _on_this_turn(
+    box: tuple[float, float, float, float], image: Image
+) -> tuple[float, float, float, float]:
+    """A box in degrees, moved by whole turns where the image counts them from elsewhere.
+
+    Across 180 degrees it comes with its ends the wrong way round.
+    """
+    west, south, east, north = box
+    east += 360 * (east < west)
+    turned = 0
+    if east < image.bounds[0] or west > image.bounds[2]:
+        turned = 360 * round(((west + east) / 2 - image.grid.middle) / 360)
+    return west - turned, south, east - turned, north
 
 
 def _write(

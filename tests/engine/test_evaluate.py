@@ -188,6 +188,13 @@ def test_points_count_for_their_pixel(plain_map, make_vector):
     assert result["pixels"] == 2 and result["overall_accuracy"] == 0.5
 
 
+def test_each_of_a_features_points_counts(plain_map, make_vector):
+    # As QGIS collects them by class; none on a pixel's centre.
+    spread = [shapely.Point(500002 + 10 * column, 4999992) for column in range(3)]
+    path = make_vector("p.gpkg", [shapely.MultiPoint(spread)], [1], kind="MultiPoint")
+    assert run(plain_map, path, "class")["per_class"][0]["support"] == 3
+
+
 def test_references_on_other_grids(plain_map, make_raster, make_vector):
     fine = np.repeat(np.repeat(MAP, 4, 0), 4, 1)
     path = make_raster("f.tif", fine, transform=Affine(2.5, 0, 500000, 0, -2.5, 5e6), nodata=0)

@@ -9,13 +9,15 @@ import numpy as np
 import pytest
 import rasterio
 import torch
-from rasterio.warp import transform_bounds
+from rasterio.transform import Affine
+from rasterio.warp import transform, transform_bounds
 from tilth_engine import adapter_file
+from tilth_engine.data.imagery import Image
 from tilth_engine.errors import Cancelled, TilthError
 from tilth_engine.events import Reporter
 from tilth_engine.jobs import Extent, PredictJob
 from tilth_engine.model.segmenter import DecoderSettings
-from tilth_engine.predict import Models, predict
+from tilth_engine.predict import Models, predict, window_of
 
 from .worlds import BANDS, CRS, PLACE, scene, square, write_adapter, write_image, write_polygons
 
@@ -172,6 +174,20 @@ def test_an_extent_in_another_crs(trained, maps, reference):
         column = round((file.transform[2] - PLACE[2]) / 10)
         row = round((PLACE[5] - file.transform[5]) / 10)
     assert np.array_equal(part, reference[row : row + height, column : column + width])
+
+
+@pytest.mark.parametrize("west", [179.5, -180.5])
+@pytest.mark.parametrize("columns", [(10, 30), (90, 110), (150, 170)])
+def test_an_extent_across_180_degrees(tmp_path, west, columns):
+    place = Affine(0.005, 0, west, 0, -0.005, -16.5)
+    path = write_image(tmp_path / "i.tif", scene(width=200), crs="EPSG:4326", transform=place)
+    # In a system that knows no break there.
+    ends = [(west + 0.005 * column + 180) % 360 - 180 for column in columns]
+    xs, ys = transform("EPSG:4326", "EPSG:3832", ends, [-16.8, -16.6])
+    with Image.open([path]) as image:
+        window = window_of(image, Extent(xs[0], ys[0], xs[1], ys[1], "EPSG:3832"))
+    assert window.col_off == pytest.approx(columns[0], abs=1)
+    assert window.width == pytest.approx(20, abs=2)
 
 
 def test_an_extent_that_reaches_outside_is_cut(trained, maps, reference):

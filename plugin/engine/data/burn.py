@@ -152,7 +152,7 @@ def _cut(shape, box: tuple[float, float, float, float]):
     if shapely.get_type_id(part) in (3, 6):
         return part
     polygons = [piece for piece in shapely.get_parts(part) if shapely.get_type_id(piece) == 3]
-    return shapely.multipolygons(polygons)
+    return shapely.MultiPolygon(polygons)  # also of none: only the box of the shape lies here
 
 
 def _clear_outside(

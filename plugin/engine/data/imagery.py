@@ -165,12 +165,12 @@ class Image:
         """The recognised value scale (looks at a sample of the values)."""
         if self._scale is not None:
             return self._scale
-        dataset = self._sources[0].dataset
+        types = {one.dataset.dtypes[one.numbers[index] - 1] for one, index in self._picks}
         tags: dict[str, str] = {}
         for source in self._sources:
             origin = source.parents[0] if source.parents else source.dataset
             tags.update({key.lower(): value for key, value in origin.tags().items()})
-        self._scale = scales.recognise(self.sample(), dataset.dtypes[0], tags)
+        self._scale = scales.recognise(self.sample(), np.result_type(*types).name, tags)
         return self._scale
 
     def read(self, window: Window, boundless: bool = True) -> tuple[np.ndarray, np.ndarray]:

@@ -199,7 +199,7 @@ def _in_image_crs(layer: VectorLayer, image: Image, warnings: list[str]) -> np.n
     if layer.crs is not None and image.crs is not None:
         if layer.crs == image.crs:
             return layer.geometries
-        return transform_geometries(layer.geometries, layer.crs, image.crs)
+        return transform_geometries(layer.geometries, layer.crs, image.crs, image.grid.middle)
     if image.crs is not None:
         _once(
             warnings,

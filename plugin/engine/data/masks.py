@@ -28,7 +28,7 @@ class Mask:
         layer = read_polygons(source)
         shapes = layer.geometries
         if layer.crs is not None and image.crs is not None and layer.crs != image.crs:
-            shapes = transform_geometries(shapes, layer.crs, image.crs)
+            shapes = transform_geometries(shapes, layer.crs, image.crs, image.grid.middle)
             shapes = np.array([shape for shape in shapes if shape is not None], dtype=object)
         inverse = ~image.transform
         pixels = shapely.transform(

@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import rasterio
@@ -59,6 +60,11 @@ class Grid:
         corners = [(0, 0), (self.width, 0), (0, self.height), (self.width, self.height)]
         xs, ys = zip(*(apply(self.transform, *corner) for corner in corners), strict=True)
         return min(xs), min(ys), max(xs), max(ys)
+
+    @property
+    def middle(self) -> float:
+        """The map's x at the grid's centre."""
+        return apply(self.transform, self.width / 2, self.height / 2)[0]
 
     def same_pixels(self, other: Grid) -> bool:
         """Whether both grids have the same pixels, to a hundredth of a pixel."""
@@ -118,15 +124,21 @@ class Source:
             if self.palette is not None:
                 return self._read_palette(window, wanted)
             numbers = [self.numbers[index] for index in wanted]
-            raw = self.dataset.read(numbers, window=window)
+            raw = self._read_bands(numbers, window)
             valid = self._read_mask(window, numbers)
         except RASTER_FAULTS as error:
-            raise TilthError(f"{self.path}: the file is damaged: {error}") from None
-        values = raw.astype(np.float32)
+            raise _damaged(self.path, error) from None
+        values = np.stack([band.astype(np.float32) for band in raw])
         for_each = [self.nodata[index] for index in wanted]
         valid &= _declared_valid(raw, for_each)
         valid &= np.all(np.isfinite(values) & (np.abs(values) < _ABSURD), axis=0)
         return values, valid
+
+    def _read_bands(self, numbers: Sequence[int], window: Window) -> list[np.ndarray]:
+        """The bands [H, W] in their own types, which may differ in a virtual raster."""
+        if len({self.dataset.dtypes[number - 1] for number in numbers}) == 1:
+            return list(self.dataset.read(numbers, window=window))
+        return [self.dataset.read(number, window=window) for number in numbers]
 
     def _read_palette(self, window: Window, wanted: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
         palette = self.palette
@@ -134,7 +146,7 @@ class Source:
         colours = palette[np.clip(index, 0, 255)] if palette is not None else index
         values = np.moveaxis(colours[..., list(wanted)], -1, 0).astype(np.float32)
         valid = (colours[..., 3] > 0) & self._read_mask(window, [1])
-        return values, valid & _declared_valid(index[None], self.nodata[:1])
+        return values, valid & _declared_valid([index], self.nodata[:1])
 
     def _read_mask(self, window: Window, numbers: Sequence[int]) -> np.ndarray:
         valid = np.ones((int(window.height), int(window.width)), bool)
@@ -156,15 +168,18 @@ class Source:
         if self.grid.same_pixels(grid):
             return self
         if self.alpha == 0 and _alpha_numbers(self.dataset):
-            raise TilthError(
-                f"{self.path}: its last band is tagged as transparency but holds values, and it "
-                "has to be resampled for the stack; save it without an alpha band"
-            )
+            raise _no_transparency(self.path, "for the stack")
         both = self.grid.crs and grid.crs
         # GDAL wants some system on both sides; equal ones cancel out.
         plane = CRS.from_epsg(3857)
         floats = np.dtype(self.dataset.dtypes[0]).kind == "f"
-        options = {"src_nodata": float("nan")} if floats and self.dataset.nodata is None else {}
+        options: dict[str, Any] = {}
+        if floats and self.dataset.nodata is None:
+            options["src_nodata"] = float("nan")
+        by_band = self._gaps_by_band
+        if by_band:
+            # Else GDAL takes only what is nodata in all bands for a gap, and blends the rest in.
+            options["UNIFIED_SRC_NODATA"] = "PARTIAL"
         warped = WarpedVRT(
             self.dataset,
             src_crs=self.grid.crs if both else plane,
@@ -173,11 +188,11 @@ class Source:
             transform=grid.transform,
             width=grid.width,
             height=grid.height,
-            add_alpha=self.alpha == 0,
+            add_alpha=self.alpha == 0 and not by_band,
             resampling=Resampling.nearest if nearest else self._resampling(grid),
             **options,
         )
-        alpha = self.alpha or warped.count
+        alpha = 0 if by_band else self.alpha or warped.count
         return Source(
             **{**self.__dict__, "dataset": warped, "grid": grid, "alpha": alpha},
         ).with_parent(self.dataset)
@@ -186,6 +201,19 @@ class Source:
         """Remember a dataset that ``dataset`` reads from, so that closing closes it too."""
         self.parents = [*self.parents, parent]
         return self
+
+    @property
+    def _gaps_by_band(self) -> bool:
+        """Whether one nodata value alone tells the gaps, in each band for itself."""
+        value, dtype = self.nodata[0], np.dtype(self.dataset.dtypes[0])
+        if value is None or self._several_nodata or self.alpha or self._masked:
+            return False
+        return _fits(value, dtype) and not _may_be_measured(value, dtype)
+
+    @property
+    def _several_nodata(self) -> bool:
+        # As text, since what is no number is not equal to itself.
+        return len({str(value) for value in self.nodata}) > 1
 
     def _resampling(self, grid: Grid) -> Resampling:
         across = compose(~self.grid.transform, grid.transform)
@@ -199,7 +227,8 @@ class Source:
         same_crs = self.grid.crs == grid.crs or not (self.grid.crs and grid.crs)
         if self.palette is not None or (same_crs and whole and unit):
             return Resampling.nearest
-        return Resampling.bilinear
+        # Of several nodata values rasterio tells GDAL one alone; the others would be blended in.
+        return Resampling.nearest if self._several_nodata else Resampling.bilinear
 
     def close(self) -> None:
         """Close the file."""
@@ -216,22 +245,11 @@ def open_source(path: str, *, palette: bool = True) -> Source:
     _check_bands(path, dataset)
     told: list[str] = []
     parents: list[rasterio.DatasetReader] = []
-    points, points_crs = dataset.gcps
-    if points and dataset.transform == Affine.identity():
+    if dataset.gcps[0] and dataset.transform == Affine.identity():
         parents.append(dataset)
-        alpha_there = bool(_alpha_numbers(dataset))
-        try:
-            dataset = WarpedVRT(
-                dataset,
-                src_crs=points_crs,
-                crs=points_crs,
-                resampling=Resampling.bilinear,
-                add_alpha=not alpha_there,
-            )
-        except RASTER_FAULTS as error:
-            raise TilthError(
-                f"{path}: its control points can't be used ({error}); georeference it again"
-            ) from None
+        # What lies between two codes is a third one.
+        coded = not palette or _palette(dataset) is not None
+        dataset = _by_points(path, dataset, Resampling.nearest if coded else Resampling.bilinear)
     grid, georeferenced = _grid(dataset)
     if grid.transform.determinant == 0:
         raise TilthError(f"{path}: its georeference is broken (pixels without a size); mend it")
@@ -278,6 +296,33 @@ def _open(path: str) -> rasterio.DatasetReader:
         ) from None
 
 
+def _by_points(
+    path: str, dataset: rasterio.DatasetReader, resampling: Resampling
+) -> rasterio.DatasetReader:
+    """The image brought to where its control points say that it lies."""
+    tagged = bool(_alpha_numbers(dataset))
+    if tagged and not _alpha(dataset, [], path):
+        raise _no_transparency(path, "by its control points")
+    crs = dataset.gcps[1]
+    try:
+        return WarpedVRT(dataset, src_crs=crs, crs=crs, resampling=resampling, add_alpha=not tagged)
+    except RASTER_FAULTS as error:
+        raise TilthError(
+            f"{path}: its control points can't be used ({error}); georeference it again"
+        ) from None
+
+
+def _no_transparency(path: str, why: str) -> TilthError:
+    return TilthError(
+        f"{path}: its last band is tagged as transparency but holds values, and it has to be "
+        f"resampled {why}; save it without an alpha band"
+    )
+
+
+def _damaged(path: str, error: Exception) -> TilthError:
+    return TilthError(f"{path}: the file is damaged: {error}")
+
+
 def _check_bands(path: str, dataset: rasterio.DatasetReader) -> None:
     if dataset.count == 0:
         parts = ", ".join(dataset.subdatasets[:5]) or "none"
@@ -304,7 +349,9 @@ def _grid(dataset: rasterio.DatasetReader) -> tuple[Grid, bool]:
 
 def _palette(dataset: rasterio.DatasetReader) -> np.ndarray | None:
     """The colour table [256, 4] of a one-band palette image."""
-    if dataset.colorinterp[0] != ColorInterp.palette or dataset.dtypes[0] != "uint8":
+    alone = dataset.count - len(_alpha_numbers(dataset)) == 1
+    kind = (dataset.colorinterp[0], dataset.dtypes[0])
+    if not alone or kind != (ColorInterp.palette, "uint8"):
         return None
     try:
         entries = dataset.colormap(1)
@@ -340,7 +387,10 @@ def _alpha(dataset: rasterio.DatasetReader, told: list[str], path: str) -> int:
     if isinstance(dataset, WarpedVRT):
         return number
     shape = (min(256, dataset.height), min(256, dataset.width))
-    values = dataset.read(number, out_shape=shape)
+    try:
+        values = dataset.read(number, out_shape=shape)
+    except RASTER_FAULTS as error:
+        raise _damaged(path, error) from None
     full = {"uint8": 255, "uint16": 65535}.get(dataset.dtypes[number - 1], values.max(initial=1))
     extreme = np.mean((values == 0) | (values >= full))
     if extreme >= 0.5 and not any(word in text for word in ("nir", "infrared")):
@@ -371,20 +421,20 @@ def _lower(tags: dict[str, str]) -> dict[str, str]:
     return {key.lower(): value for key, value in tags.items()}
 
 
-def _declared_valid(raw: np.ndarray, nodata: Sequence[float | None]) -> np.ndarray:
-    """Valid by the declared nodata values: raw [C, H, W] to bool [H, W].
+def _declared_valid(raw: Sequence[np.ndarray], nodata: Sequence[float | None]) -> np.ndarray:
+    """Valid by the declared nodata values: raw bands [H, W] to bool [H, W].
 
     A pixel is invalid where any band is nodata. Where the value also occurs as a measurement
     (0, or 255 in bytes), only where all bands are: a shadow that is 0 in one band is no gap.
     """
-    gap_any = np.zeros(raw.shape[1:], bool)
-    gap_all = np.ones(raw.shape[1:], bool)
+    gap_any = np.zeros(raw[0].shape, bool)
+    gap_all = np.ones(raw[0].shape, bool)
     ambiguous = 0
     for band, value in zip(raw, nodata, strict=True):
         if value is None:
             continue
         hit = _equals(band, value)
-        if raw.dtype.kind in "iu" and (value == 0 or (raw.dtype == np.uint8 and value == 255)):
+        if _may_be_measured(value, band.dtype):
             ambiguous += 1
             gap_all &= hit
         else:
@@ -394,13 +444,25 @@ def _declared_valid(raw: np.ndarray, nodata: Sequence[float | None]) -> np.ndarr
     return ~gap_any
 
 
+def _may_be_measured(value: float, dtype: np.dtype) -> bool:
+    """Whether a nodata value also occurs as a measurement."""
+    return dtype.kind in "iu" and (value == 0 or (dtype == np.uint8 and value == 255))
+
+
+def _fits(value: float, dtype: np.dtype) -> bool:
+    """Whether a band of this type can have the value at all."""
+    if dtype.kind not in "iu":
+        return True
+    info = np.iinfo(dtype)
+    return info.min <= value <= info.max and float(value).is_integer()
+
+
 def _equals(band: np.ndarray, value: float) -> np.ndarray:
-    if np.isnan(value):
-        return np.isnan(band) if band.dtype.kind == "f" else np.zeros(band.shape, bool)
+    if not _fits(value, band.dtype):
+        return np.zeros(band.shape, bool)
     if band.dtype.kind in "iu":
-        info = np.iinfo(band.dtype)
-        if not (info.min <= value <= info.max) or value != int(value):
-            return np.zeros(band.shape, bool)
         return band == band.dtype.type(int(value))
+    if np.isnan(value):
+        return np.isnan(band)
     # Files round their nodata value: -3.4e38 stands for the smallest float.
     return np.isclose(band, value, rtol=1e-5, atol=0)

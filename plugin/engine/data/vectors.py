@@ -98,11 +98,14 @@ def read_polygons(source: str, class_field: str = "", *, points: bool = False) -
         raise TilthError(f"{source}: it can't be read: {error}") from None
     raw = columns[0] if class_field else [None] * len(wkb)
     result = VectorLayer(path, str(layer), _crs(meta["crs"]), np.array([]), [])
-    kept = []
+    kept: list[Any] = []
     for geometry, value in zip(_geometries(wkb, result.dropped, points), raw, strict=True):
         if geometry is not None:
-            kept.append(geometry)
-            result.values.append(_plain(value))
+            # Each point is a place of its own; the parts of a polygon are one object.
+            alone = shapely.get_dimensions(geometry) > 0
+            parts = [geometry] if alone else shapely.get_parts(geometry).tolist()
+            kept += parts
+            result.values += [_plain(value)] * len(parts)
     if not kept:
         why = f" ({dropped_text(result.dropped)})" if result.dropped else ""
         raise TilthError(f"{source}: the layer {layer} has no usable polygon{why}; draw some")
@@ -132,11 +135,13 @@ def extent_text(bounds: Sequence[float]) -> str:
     return f"x {xmin} to {xmax}, y {ymin} to {ymax}"
 
 
-def transform_geometries(geometries: np.ndarray, source: CRS, target: CRS) -> np.ndarray:
+def transform_geometries(
+    geometries: np.ndarray, source: CRS, target: CRS, middle: float
+) -> np.ndarray:
     """The geometries in another coordinate system; what can't be brought there becomes None.
 
     Long edges get points in between first, since a straight line in one system is a curve in the
-    other.
+    other. Longitudes are those within half a turn of ``middle``: 180.1, not -179.9, near 179.
     """
     boxes = shapely.bounds(geometries)
     longest = np.maximum(boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1])
@@ -160,9 +165,29 @@ def transform_geometries(geometries: np.ndarray, source: CRS, target: CRS) -> np
         moved[:] = [shapely.transform(geometry, move_if_possible) for geometry in dense]
     finite = np.array([bool(np.all(np.isfinite(shapely.get_coordinates(g)))) for g in moved])
     moved[~finite] = None
+    if target.is_geographic:
+        moved[finite] = [_on_this_turn(geometry, middle) for geometry in moved[finite]]
     broken = finite & ~shapely.is_valid(moved)
     moved[broken] = [_polygonal(shapely.make_valid(geometry)) for geometry in moved[broken]]
     return moved
+
+
+def _on_this_turn(geometry: Any, middle: float) -> Any:
+    """A geometry in degrees, each of its parts in one piece and by whole turns near ``middle``."""
+    west, _, east, _ = geometry.bounds
+    if east - west <= 180 and abs((west + east) / 2 - middle) <= 180:
+        return geometry
+    parts = [_turned(part, middle) for part in shapely.get_parts(geometry)]
+    return parts[0] if len(parts) == 1 else shapely.MultiPolygon(parts)
+
+
+def _turned(part: Any, middle: float) -> Any:
+    points = shapely.get_coordinates(part)
+    points[:, 0] -= 360 * np.round((points[:, 0] - points[0, 0]) / 360)
+    if np.ptp(points[:, 0]) > 180:  # not torn, but around the world
+        return part
+    points[:, 0] -= 360 * np.round((points[:, 0].mean() - middle) / 360)
+    return shapely.set_coordinates(part, points)
 
 
 def _choose_layer(path: str, options: dict[str, str], class_field: str, points: bool) -> str:

@@ -14,6 +14,7 @@ from rasterio.enums import ColorInterp
 from rasterio.transform import Affine
 from rasterio.windows import Window
 from tilth_engine.data.imagery import Image
+from tilth_engine.data.label_raster import CodeReader
 from tilth_engine.data.opening import open_images, open_matching
 from tilth_engine.errors import TilthError
 
@@ -29,6 +30,20 @@ def ramp(bands=3, height=12, width=16, dtype="uint16", start=1):
 
 def whole(image):
     return image.read(Window(0, 0, image.width, image.height))
+
+
+def write_vrt(path, source, size, transform, bands):
+    """A virtual raster of a file's bands: of each its type, and further elements."""
+    text = "".join(
+        f"<VRTRasterBand dataType='{kind}' band='{n}'>{more}<SimpleSource><SourceFilename>"
+        f"{source}</SourceFilename><SourceBand>{n}</SourceBand></SimpleSource></VRTRasterBand>"
+        for n, (kind, more) in enumerate(bands, 1)
+    )
+    path.write_text(
+        f"<VRTDataset rasterXSize='{size[0]}' rasterYSize='{size[1]}'><SRS>EPSG:32632</SRS>"
+        f"<GeoTransform>{transform}</GeoTransform>{text}</VRTDataset>"
+    )
+    return str(path)
 
 
 def test_values_come_in_the_files_own_units(make_raster):
@@ -134,6 +149,35 @@ def test_nodata_by_band(make_raster, tmp_path):
         assert np.argwhere(~whole(image)[1]).tolist() == [[0, 0], [1, 1]]
 
 
+def test_bands_of_several_types(make_raster, tmp_path):
+    path = make_raster("a.tif", ramp(2).astype(np.float32) + 0.5)
+    bands = [("Byte", "<NoDataValue>7</NoDataValue>"), ("Float32", "")]
+    vrt = write_vrt(tmp_path / "a.vrt", path, (16, 12), "500000,10,0,5000000,0,-10", bands)
+    with Image.open([vrt]) as image:
+        got, valid = whole(image)
+        assert got[0, 0, 1] == 3 and got[1, 0, 0] == 193.5
+        assert (~valid).sum() == 1 and not valid[0, 5]  # 6.5 as a byte
+
+
+def test_a_stack_with_a_band_of_bytes_is_not_all_bytes(make_raster):
+    first = make_raster("slope.tif", ramp(1, dtype="uint8"))
+    second = make_raster("s2.tif", np.full((2, 12, 16), 2500, np.uint16))
+    with Image.open([first, second], stack=True) as image:
+        assert image.scale.kind == "reflectance10000"
+
+
+def test_a_table_of_colours_beside_other_bands_is_no_palette(make_raster, tmp_path):
+    path = make_raster("a.tif", ramp(2, dtype="uint8"))
+    table = (
+        "<ColorInterp>Palette</ColorInterp><ColorTable><Entry c1='0' c2='0' c3='0' c4='255'/>"
+        "</ColorTable>"
+    )
+    bands = [("Byte", table), ("Byte", "")]
+    vrt = write_vrt(tmp_path / "a.vrt", path, (16, 12), "500000,10,0,5000000,0,-10", bands)
+    with Image.open([vrt]) as image:
+        assert np.array_equal(whole(image)[0], ramp(2, dtype="uint8"))
+
+
 def test_a_mask_band(make_raster):
     mask = np.full((12, 16), 255, np.uint8)
     mask[4:6, 3] = 0
@@ -206,6 +250,15 @@ def test_a_damaged_file_says_so(make_raster):
         whole(image)
 
 
+def test_a_damaged_image_with_transparency_says_so(make_raster):
+    values = RNG.integers(0, 255, (4, 300, 300)).astype(np.uint8)
+    path = make_raster("a.tif", values, photometric="RGB", alpha="YES", compress="deflate")
+    with Path(path).open("r+b") as file:
+        file.truncate(20000)
+    with pytest.raises(TilthError, match=r"a\.tif: the file is damaged"):
+        Image.open([path])
+
+
 def test_no_crs(make_raster):
     with Image.open([make_raster("a.tif", ramp(), crs=None)]) as image:
         assert image.crs is None and image.georeferenced and image.resolution_m == 10.0
@@ -231,22 +284,49 @@ def test_rotated_and_south_up(make_raster):
         assert np.array_equal(whole(image)[0], ramp())
 
 
-def test_control_points_only(make_raster):
+def with_points(make_raster, name, values, shift=0.0, **options):
+    """An image that only control points place: on ``make_raster``'s grid, sheared by ``shift``."""
+    height, width = values.shape[-2:]
     points = [
-        GroundControlPoint(row=r, col=c, x=500000 + 10 * c, y=5000000 - 10 * r)
-        for r in (0, 12)
-        for c in (0, 16)
+        GroundControlPoint(row=r, col=c, x=500000 + 10 * c + shift * r, y=5000000 - 10 * r)
+        for r in (0, height)
+        for c in (0, width)
     ]
+    crs = CRS.from_epsg(32632)
+    path = make_raster(name, values, crs=None, transform=None, **options)
+    with rasterio.open(path, "r+") as dataset:
+        dataset.gcps = (points, crs)
+    return path
 
-    def finish(dataset):
-        dataset.gcps = (points, CRS.from_epsg(32632))
 
-    path = make_raster("a.tif", ramp(), crs=None, transform=None, finish=finish)
-    with Image.open([path]) as image:
+def test_control_points_only(make_raster):
+    with Image.open([with_points(make_raster, "a.tif", ramp())]) as image:
         assert image.crs == CRS.from_epsg(32632) and image.count == 3
         assert image.bounds == pytest.approx((500000, 4999880, 500160, 5000000))
         got, valid = whole(image)
         assert valid.all() and np.array_equal(got, ramp())
+
+
+def test_codes_and_palettes_with_control_points_are_not_blended(make_raster):
+    values = np.ones((40, 40), np.uint8)
+    values[:, 20:] = 9
+    table = {1: (10, 20, 30, 255), 9: (200, 100, 50, 255)}
+    path = with_points(
+        make_raster, "a.tif", values, 3.0, finish=lambda dataset: dataset.write_colormap(1, table)
+    )
+    with Image.open([path]) as image:
+        got, valid = whole(image)
+        assert set(np.unique(got[0, valid])) == {10.0, 200.0}
+        reader = CodeReader(path, image.grid)
+        assert set(np.unique(reader.read(0, 0, image.width, image.height))) == {0, 1, 9}
+        reader.close()
+
+
+def test_infrared_tagged_as_alpha_is_not_lost_by_control_points(make_raster):
+    values = RNG.integers(20, 200, (4, 30, 30)).astype(np.uint8)
+    path = with_points(make_raster, "a.tif", values)
+    with pytest.raises(TilthError, match=r"transparency.*control points; save it"):
+        Image.open([path])
 
 
 @pytest.mark.parametrize(
@@ -380,6 +460,31 @@ def test_gaps_of_a_coarser_file_in_a_stack(make_raster, dtype):
         got, valid = whole(image)
         assert valid[5:].all() and not valid[:3].any()
         assert set(np.unique(got[1])) <= {0.0, 50.0}  # nothing leaks from the gap
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int16"])
+def test_a_gap_of_one_band_leaks_into_no_pixel_of_a_stack(make_raster, dtype):
+    coarse = np.full((2, 6, 7), 50, dtype)
+    coarse[0, :2] = -9999
+    path = make_raster("c.tif", coarse, transform=Affine(20, 0, 500000, 0, -20, 5e6), nodata=-9999)
+    with Image.open([make_raster("f.tif", ramp(1)), path], stack=True) as image:
+        got, valid = whole(image)
+        assert set(np.unique(got[1:, valid])) == {50.0}
+        # Where the gap is, and where the coarse file ends.
+        assert valid[4:, :14].all() and not valid[:3].any() and not valid[:, 14:].any()
+
+
+def test_gaps_by_several_values_leak_into_no_pixel_of_a_stack(make_raster, tmp_path):
+    coarse = np.full((2, 6, 8), 50, np.int16)
+    coarse[0, :2], coarse[1, 4:] = -9999, -32768
+    path = make_raster("c.tif", coarse, transform=Affine(20, 0, 500000, 0, -20, 5e6))
+    vrt = write_vrt(tmp_path / "c.vrt", path, (8, 6), "500000,20,0,5000000,0,-20",
+                    [("Int16", "<NoDataValue>-9999</NoDataValue>"),
+                     ("Int16", "<NoDataValue>-32768</NoDataValue>")])  # fmt: skip
+    with Image.open([make_raster("f.tif", ramp(1)), vrt], stack=True) as image:
+        got, valid = whole(image)
+        assert set(np.unique(got[1:, valid])) == {50.0}
+        assert valid[4:8].all() and not valid[:4].any() and not valid[8:].any()
 
 
 def test_a_stack_of_several_files_needs_saying_so(make_raster):

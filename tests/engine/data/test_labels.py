@@ -12,6 +12,8 @@ from shapely import affinity
 from tilth_engine.data import colours
 from tilth_engine.data.imagery import Image
 from tilth_engine.data.labels import class_codes, rasterise, read_labels
+from tilth_engine.data.masks import Mask
+from tilth_engine.data.source import apply
 from tilth_engine.errors import TilthError
 from tilth_engine.jobs import ClassStyle
 
@@ -260,6 +262,45 @@ def test_labels_in_another_crs(image, make_vector, box):
     assert (codes[:4, :4] == 1).all() and (codes > 0).sum() == 64
 
 
+@pytest.mark.parametrize("west", [179.9, -180.1])
+def test_polygons_across_180_degrees(make_raster, make_vector, west):
+    # Fiji's zone ends there: UTM coordinates come back as 179.99 and -179.99 degrees.
+    fiji, grid = "EPSG:32760", Affine(0.01, 0, west, 0, -0.01, -17)
+
+    def move(points):
+        places = apply(grid, points[:, 0], points[:, 1])
+        return np.column_stack(rasterio.warp.transform(WGS, fiji, *places))
+
+    boxes = [(1, 1, 4, 5), (8, 8, 12, 11), (14, 2, 18, 6)]
+    shapes = [shapely.transform(shapely.segmentize(shapely.box(*b), 0.5), move) for b in boxes]
+    path = make_vector("l.gpkg", shapes, ["a", "b", "c"], crs=fiji)
+    with Image.open([make_raster("i.tif", ones(), crs=WGS, transform=grid)]) as image:
+        codes, _ = pixels(read_labels(path, *on(image)))
+        inside = Mask.open(path, image).inside(Window(0, 0, 20, 20))
+    wanted = np.zeros((20, 20), int)
+    for code, (left, top, right, bottom) in enumerate(boxes, 1):
+        wanted[top:bottom, left:right] = code
+    assert np.array_equal(codes, wanted) and np.array_equal(inside, wanted > 0)
+
+
+def test_polygons_around_the_world_stay_where_they_are(make_raster, make_vector):
+    mercator, grid = "EPSG:3857", Affine(0.01, 0, 20, 0, -0.01, 10)
+    spread = shapely.MultiPolygon([shapely.box(-150, 9, -149, 9.1), shapely.box(20, 9.9, 20.1, 10),
+                                   shapely.box(40, 9, 41, 9.1)])  # fmt: skip
+    world = shapely.box(-179, 9.8, 179, 9.85)
+    shapes = [
+        shapely.transform(
+            shape,
+            lambda p: np.column_stack(rasterio.warp.transform(WGS, mercator, p[:, 0], p[:, 1])),
+        )
+        for shape in (spread, world)
+    ]
+    path = make_vector("l.gpkg", shapes, ["a", "b"], crs=mercator)
+    with Image.open([make_raster("i.tif", ones(), crs=WGS, transform=grid)]) as image:
+        codes, _ = pixels(read_labels(path, *on(image)))
+    assert (codes[:10, :10] == 1).all() and (codes[15] == 2).all()
+
+
 def test_what_a_crs_cannot_hold_is_outside(image, make_vector, box):
     # A polygon around the south pole has no place in this UTM zone.
     pole = shapely.Polygon([(-170, -89.9), (170, -89.9), (0, -90)])
@@ -462,6 +503,17 @@ def test_a_polygon_of_many_points(image, make_vector):
     for col in range(0, 20, 5):  # cut to each window, it is the same
         part, _ = rasterise(labels, 0, Window(col, 7, 5, 6))
         assert np.array_equal(part, all_codes[7:13, col : col + 5])
+
+
+def test_a_polygon_of_many_points_past_a_window(image, make_vector, box):
+    # A diagonal river's box covers the window's corner, the river itself does not.
+    middle = [(500000 + 10 * step, 5e6 - 10 * step) for step in np.linspace(0, 20, 300)]
+    river = shapely.LineString(middle).buffer(10, cap_style="flat")
+    labels = read_labels(make_vector("l.gpkg", [river, box(14, 0, 18, 4)], ["a", "b"]), *on(image))
+    all_codes, _ = pixels(labels)
+    part, _ = rasterise(labels, 0, Window(14, 0, 6, 6))
+    assert np.array_equal(part, all_codes[:6, 14:]) and not (part == 1).any()
+    assert (all_codes == 1).sum() > 20
 
 
 def test_a_scene_without_any_polygon(image, make_raster, make_vector, box):

@@ -128,7 +128,7 @@ class Source:
             valid = self._read_mask(window, numbers)
         except RASTER_FAULTS as error:
             raise _damaged(self.path, error) from None
-        values = np.stack([band.astype(np.float32) for band in raw])
+        values = np.stack(raw, dtype=np.float32, casting="unsafe")
         for_each = [self.nodata[index] for index in wanted]
         valid &= _declared_valid(raw, for_each)
         valid &= np.all(np.isfinite(values) & (np.abs(values) < _ABSURD), axis=0)

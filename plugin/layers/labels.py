@@ -13,13 +13,16 @@ from typing import List, Optional
 
 from qgis.core import (
     QgsCoordinateReferenceSystem,
+    QgsCoordinateTransform,
     QgsCoordinateTransformContext,
+    QgsCsException,
     QgsFeature,
     QgsFeatureRequest,
     QgsFeatureSink,
     QgsFeedback,
     QgsFields,
     QgsGeometry,
+    QgsProject,
     QgsVectorFileWriter,
     QgsVectorLayer,
     QgsVectorLayerFeatureSource,
@@ -40,6 +43,7 @@ __all__ = [
     "LabelSnapshot",
     "class_fields",
     "class_values",
+    "extent_of",
     "new_label_layer",
     "snapshot",
     "styles",
@@ -47,6 +51,8 @@ __all__ = [
 
 # Names that GeoPackage keeps for itself.
 _RESERVED = ("fid", "geom", "ogc_fid", "rowid")
+# A straight line in one coordinate system is a curve in the other: so many points follow it.
+_PIECES = 16
 
 
 @dataclass
@@ -65,17 +71,14 @@ class LabelFile:
 
 @dataclass
 class LabelSnapshot:
-    """A polygon layer as it was when the user pressed the button.
-
-    ``extent`` is where its polygons are, None for an empty layer.
-    """
+    """A polygon layer as it was when the user pressed the button."""
 
     name: str
     class_field: str
-    extent: Optional[Extent]
     _source: QgsVectorLayerFeatureSource
     _request: QgsFeatureRequest
     _crs: QgsCoordinateReferenceSystem
+    _transform: Optional[QgsCoordinateTransform]
     _index: int
     _kind: str
     _stem: str
@@ -118,7 +121,7 @@ class LabelSnapshot:
                 del writer
                 path.unlink(missing_ok=True)
                 raise TilthError("Cancelled.")
-            shape = polygons(feature.geometry())
+            shape = self._moved(polygons(feature.geometry()))
             if shape is None:
                 file.skipped += 1
                 continue
@@ -135,38 +138,60 @@ class LabelSnapshot:
         if not written.isValid() or written.featureCount() != file.written:
             raise _unwritable(path, "it is incomplete")
 
+    def _moved(self, shape: Optional[QgsGeometry]) -> Optional[QgsGeometry]:
+        """The shape in the coordinate system that is written; None where it has no place there."""
+        if shape is None or self._transform is None:
+            return shape
+        box = shape.boundingBox()
+        piece = max(box.width(), box.height()) / _PIECES
+        moved = shape.densifyByDistance(piece) if piece > 0 else shape
+        try:
+            moved.transform(self._transform)
+        except QgsCsException:
+            return None
+        return moved if moved.boundingBox().isFinite() else None
+
 
 def snapshot(
     layer: Optional[QgsVectorLayer],
     class_field: str = "",
     only_selected: bool = False,
     stem: str = "labels",
+    crs: Optional[QgsCoordinateReferenceSystem] = None,
 ) -> LabelSnapshot:
     """In the main thread: what is needed to write the layer later in a task's thread.
 
-    Without a class field it is a labelled area. ``stem`` names the file. Raises TilthError.
+    Without a class field it is a labelled area. ``stem`` names the file. With ``crs``, the image's,
+    polygons are brought there by the very transformation that QGIS draws them with: the engine may
+    know another one, tens of metres off. Raises TilthError.
     """
     layer = _checked(layer, class_field, only_selected)
     index = layer.fields().lookupField(class_field) if class_field else -1
     request = QgsFeatureRequest()
     request.setSubsetOfAttributes([index] if index >= 0 else [])
-    box = layer.extent()
     if only_selected:
         request.setFilterFids(layer.selectedFeatureIds())
         # Providers hand a chosen set out in any order; a split has to be the same every time.
         request.addOrderBy("$id")
-        box = layer.boundingBoxOfSelected()
+    transform = _transform(layer.crs(), crs)
     return LabelSnapshot(
         name=layer.name(),
         class_field=layer.fields().at(index).name() if index >= 0 else "",
-        extent=extents.as_job(box, layer.crs()),
         _source=QgsVectorLayerFeatureSource(layer),
         _request=request,
-        _crs=QgsCoordinateReferenceSystem(layer.crs()),
+        _crs=QgsCoordinateReferenceSystem(crs if crs and transform else layer.crs()),
+        _transform=transform,
         _index=index,
         _kind=kind_of(layer.fields().at(index)) if index >= 0 else "text",
         _stem=stem,
     )
+
+
+def extent_of(layer: QgsVectorLayer, only_selected: bool = False) -> Optional[Extent]:
+    """Where its polygons are, None for an empty layer. Of a layer in edit mode QGIS may look at all
+    of them for that."""
+    box = layer.boundingBoxOfSelected() if only_selected else layer.extent()
+    return extents.as_job(box, layer.crs())
 
 
 def polygons(geometry: QgsGeometry) -> Optional[QgsGeometry]:
@@ -183,6 +208,17 @@ def polygons(geometry: QgsGeometry) -> Optional[QgsGeometry]:
     shape.get().dropMValue()
     shape.convertToMultiType()
     return shape
+
+
+def _transform(
+    own: QgsCoordinateReferenceSystem, wanted: Optional[QgsCoordinateReferenceSystem]
+) -> Optional[QgsCoordinateTransform]:
+    """The project's transformation; None where there is nothing to transform."""
+    if wanted is None or not wanted.isValid() or not own.isValid():
+        return None
+    if extents.same_crs(own, wanted):
+        return None
+    return QgsCoordinateTransform(own, wanted, QgsProject.instance())
 
 
 def _checked(

@@ -181,14 +181,13 @@ def _steps(choice: LabelChoice, job: TrainJob, names: Dict[str, str]) -> List[St
     choice.check()
     job.stack = choice.stack
     steps: List[Step] = []
-    crs = choice.images[0].crs()
     if choice.polygons and choice.layer is not None:
         layer, field = choice.layer, choice.class_field
-        drawn = labels.snapshot(layer, field, choice.only_selected, crs=crs)
+        drawn = labels.snapshot(layer, field, choice.only_selected, images=choice.images)
         steps.append(_label_step(drawn, names))
         job.styles = labels.styles(layer, field)
         if choice.area is not None:
-            area = labels.snapshot(choice.area, stem="labelled_area", crs=crs)
+            area = labels.snapshot(choice.area, stem="labelled_area", images=choice.images)
             steps.append(_area_step(area, names))
     elif choice.raster is not None:
         steps.append(_raster_step(choice))

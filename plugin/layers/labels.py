@@ -7,9 +7,10 @@ The layer is never saved or written.
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import List, Optional
+from typing import List, Optional, Sequence, Tuple
 
 from qgis.core import (
     QgsCoordinateReferenceSystem,
@@ -23,6 +24,8 @@ from qgis.core import (
     QgsFields,
     QgsGeometry,
     QgsProject,
+    QgsRasterLayer,
+    QgsRectangle,
     QgsVectorFileWriter,
     QgsVectorLayer,
     QgsVectorLayerFeatureSource,
@@ -70,6 +73,25 @@ class LabelFile:
 
 
 @dataclass
+class _Move:
+    """Into the images' coordinate system; ``frame`` is where they lie there."""
+
+    transform: QgsCoordinateTransform
+    frame: QgsRectangle
+
+    def of(self, shape: QgsGeometry) -> Optional[QgsGeometry]:
+        """The shape there; None where it has no place there."""
+        box = shape.boundingBox()
+        piece = max(box.width(), box.height()) / _PIECES
+        moved = shape.densifyByDistance(piece) if piece > 0 else shape
+        try:
+            moved.transform(self.transform)
+        except QgsCsException:
+            return None
+        return moved if moved.boundingBox().isFinite() else None
+
+
+@dataclass
 class LabelSnapshot:
     """A polygon layer as it was when the user pressed the button."""
 
@@ -78,7 +100,7 @@ class LabelSnapshot:
     _source: QgsVectorLayerFeatureSource
     _request: QgsFeatureRequest
     _crs: QgsCoordinateReferenceSystem
-    _transform: Optional[QgsCoordinateTransform]
+    _move: Optional[_Move]
     _index: int
     _kind: str
     _stem: str
@@ -92,8 +114,10 @@ class LabelSnapshot:
         column = self.class_field
         if column.lower() in _RESERVED:
             column = f"class_{column}"
-        file = LabelFile(f"{path}|layername={self._stem}", column if self._index >= 0 else "")
-        self._fill(file, path, self._fields(column), feedback)
+        file, box = self._copy(path, column, self._move, feedback)
+        if self._move is not None and (box.isNull() or not box.intersects(self._move.frame)):
+            # Off the images. The engine says so, best of where the layer itself says that it lies.
+            file, _ = self._copy(path, column, None, feedback)
         if file.written == 0:
             path.unlink(missing_ok=True)
             raise TilthError(
@@ -111,20 +135,26 @@ class LabelSnapshot:
             fields.append(new_field(column, self._kind))
         return fields
 
-    def _fill(
-        self, file: LabelFile, path: Path, fields: QgsFields, feedback: Optional[QgsFeedback]
-    ) -> None:
-        """Copy the features that have polygons."""
-        writer = _writer(path, self._stem, fields, self._crs)
+    def _copy(
+        self, path: Path, column: str, move: Optional[_Move], feedback: Optional[QgsFeedback]
+    ) -> Tuple[LabelFile, QgsRectangle]:
+        """Write the features that have polygons; also where these lie."""
+        file = LabelFile(f"{path}|layername={self._stem}", column if self._index >= 0 else "")
+        fields, box = self._fields(column), QgsRectangle()
+        crs = self._crs if move is None else move.transform.destinationCrs()
+        writer = _writer(path, self._stem, fields, crs)
         for feature in self._source.getFeatures(self._request):
             if feedback is not None and feedback.isCanceled():
                 del writer
                 path.unlink(missing_ok=True)
                 raise TilthError("Cancelled.")
-            shape = self._moved(polygons(feature.geometry()))
+            shape = polygons(feature.geometry())
+            if shape is not None and move is not None:
+                shape = move.of(shape)
             if shape is None:
                 file.skipped += 1
                 continue
+            box.combineExtentWith(shape.boundingBox())
             copy = QgsFeature(fields)
             copy.setGeometry(shape)
             if self._index >= 0:
@@ -137,19 +167,7 @@ class LabelSnapshot:
         written = QgsVectorLayer(file.path, self._stem, "ogr")
         if not written.isValid() or written.featureCount() != file.written:
             raise _unwritable(path, "it is incomplete")
-
-    def _moved(self, shape: Optional[QgsGeometry]) -> Optional[QgsGeometry]:
-        """The shape in the coordinate system that is written; None where it has no place there."""
-        if shape is None or self._transform is None:
-            return shape
-        box = shape.boundingBox()
-        piece = max(box.width(), box.height()) / _PIECES
-        moved = shape.densifyByDistance(piece) if piece > 0 else shape
-        try:
-            moved.transform(self._transform)
-        except QgsCsException:
-            return None
-        return moved if moved.boundingBox().isFinite() else None
+        return file, box
 
 
 def snapshot(
@@ -157,13 +175,13 @@ def snapshot(
     class_field: str = "",
     only_selected: bool = False,
     stem: str = "labels",
-    crs: Optional[QgsCoordinateReferenceSystem] = None,
+    images: Sequence[QgsRasterLayer] = (),
 ) -> LabelSnapshot:
     """In the main thread: what is needed to write the layer later in a task's thread.
 
-    Without a class field it is a labelled area. ``stem`` names the file. With ``crs``, the image's,
-    polygons are brought there by the very transformation that QGIS draws them with: the engine may
-    know another one, tens of metres off. Raises TilthError.
+    Without a class field it is a labelled area. ``stem`` names the file. With ``images``,
+    polygons are brought to the first one's coordinate system by the very transformation that QGIS
+    draws them with: the engine may know another one, tens of metres off. Raises TilthError.
     """
     layer = _checked(layer, class_field, only_selected)
     index = layer.fields().lookupField(class_field) if class_field else -1
@@ -173,14 +191,13 @@ def snapshot(
         request.setFilterFids(layer.selectedFeatureIds())
         # Providers hand a chosen set out in any order; a split has to be the same every time.
         request.addOrderBy("$id")
-    transform = _transform(layer.crs(), crs)
     return LabelSnapshot(
         name=layer.name(),
         class_field=layer.fields().at(index).name() if index >= 0 else "",
         _source=QgsVectorLayerFeatureSource(layer),
         _request=request,
-        _crs=QgsCoordinateReferenceSystem(crs if crs and transform else layer.crs()),
-        _transform=transform,
+        _crs=QgsCoordinateReferenceSystem(layer.crs()),
+        _move=_move(layer.crs(), images),
         _index=index,
         _kind=kind_of(layer.fields().at(index)) if index >= 0 else "text",
         _stem=stem,
@@ -210,15 +227,17 @@ def polygons(geometry: QgsGeometry) -> Optional[QgsGeometry]:
     return shape
 
 
-def _transform(
-    own: QgsCoordinateReferenceSystem, wanted: Optional[QgsCoordinateReferenceSystem]
-) -> Optional[QgsCoordinateTransform]:
-    """The project's transformation; None where there is nothing to transform."""
-    if wanted is None or not wanted.isValid() or not own.isValid():
+def _move(own: QgsCoordinateReferenceSystem, images: Sequence[QgsRasterLayer]) -> Optional[_Move]:
+    """The project's way to the images; None where there is nothing to transform."""
+    crs = images[0].crs() if images else QgsCoordinateReferenceSystem()
+    if not crs.isValid() or not own.isValid() or extents.same_crs(own, crs):
         return None
-    if extents.same_crs(own, wanted):
-        return None
-    return QgsCoordinateTransform(own, wanted, QgsProject.instance())
+    frame = QgsRectangle()
+    for image in images:
+        # One that has no place there, such as all of the world, leaves the others.
+        with contextlib.suppress(TilthError):
+            frame.combineExtentWith(extents.to_crs(image.extent(), image.crs(), crs))
+    return _Move(QgsCoordinateTransform(own, crs, QgsProject.instance()), frame)
 
 
 def _checked(

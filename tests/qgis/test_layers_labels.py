@@ -7,6 +7,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from osgeo import gdal
 from qgis.core import (
     QgsCoordinateReferenceSystem,
     QgsCoordinateTransform,
@@ -16,6 +17,7 @@ from qgis.core import (
     QgsGeometry,
     QgsPointXY,
     QgsProject,
+    QgsRasterLayer,
     QgsVectorFileWriter,
     QgsVectorLayer,
     QgsVectorLayerJoinInfo,
@@ -53,6 +55,16 @@ def memory(uri="Polygon?crs=EPSG:32630&field=class:string(20)", rows=None):
     assert layer.isValid()
     add(layer, *(rows or [(square(0), "wood"), (square(2), "meadow"), (square(4), "wood")]))
     return layer
+
+
+def raster(folder, crs, west, south, size=200000.0):
+    """A raster layer of this CRS; one in degrees is a degree wide."""
+    path, size = folder / "image.tif", 1.0 if crs.isGeographic() else size
+    data = gdal.GetDriverByName("GTiff").Create(str(path), 10, 10)
+    data.SetGeoTransform((west, size / 10, 0, south + size, 0, -size / 10))
+    data.SetProjection(crs.toWkt())
+    data.FlushCache()
+    return QgsRasterLayer(str(path), "image", "gdal")
 
 
 def read(file):
@@ -304,7 +316,9 @@ def test_polygons_lie_where_the_projects_transformation_puts_them(tmp_path, proj
         "Polygon?crs=EPSG:4267&field=class:string(20)",
         [("Polygon((-120 45, -119.9 45, -119.9 45.1, -120 45.1, -120 45))", "wood")],
     )
-    layer, found = read(labels.snapshot(drawn, "class", crs=image).write(tmp_path))
+    layer, found = read(
+        labels.snapshot(drawn, "class", images=[raster(tmp_path, image, -120, 45)]).write(tmp_path)
+    )
     assert layer.crs() == image
     seen = QgsCoordinateTransform(own, image, project).transform(QgsPointXY(-120, 45))
     assert layer.extent().xMinimum() == pytest.approx(seen.x(), abs=1e-9) != -120
@@ -314,20 +328,32 @@ def test_polygons_lie_where_the_projects_transformation_puts_them(tmp_path, proj
 
 @pytest.mark.parametrize("crs", ["EPSG:32630", ""])
 def test_polygons_stay_as_they_are_where_nothing_is_to_transform(tmp_path, crs):
-    file = labels.snapshot(memory(), "class", crs=QgsCoordinateReferenceSystem(crs)).write(tmp_path)
-    layer, found = read(file)
+    image = raster(tmp_path, QgsCoordinateReferenceSystem(crs), 0, 0)
+    layer, found = read(labels.snapshot(memory(), "class", images=[image]).write(tmp_path))
     assert layer.crs().authid() == "EPSG:32630"
     assert found[1][1] == "MultiPolygon (((2 0, 3 0, 3 1, 2 1, 2 0)))"
 
 
+LOST = "Polygon((9 89, 500000 89, 500000 95, 9 95, 9 89))"
+
+
 def test_a_polygon_without_a_place_in_the_images_crs_is_left_out(tmp_path):
     drawn = memory(
-        "Polygon?crs=EPSG:4326&field=class:string(20)",
-        [("Polygon((9 89, 500000 89, 500000 95, 9 95, 9 89))", "lost"), (square(9), "wood")],
+        "Polygon?crs=EPSG:4326&field=class:string(20)", [(LOST, "lost"), (square(9), "wood")]
     )
-    snapshot = labels.snapshot(drawn, "class", crs=QgsCoordinateReferenceSystem("EPSG:32632"))
-    file = snapshot.write(tmp_path)
+    image = raster(tmp_path, QgsCoordinateReferenceSystem("EPSG:32632"), 500000, 0)
+    file = labels.snapshot(drawn, "class", images=[image]).write(tmp_path)
     assert (values(file), file.skipped) == (["wood"], 1)
+
+
+@pytest.mark.parametrize("shape", [LOST, square(77), square(500000)])
+def test_polygons_off_the_images_stay_where_they_say_that_they_are(tmp_path, shape):
+    """The engine then says what may be wrong, such as a coordinate system in name only."""
+    drawn = memory("Polygon?crs=EPSG:4326&field=class:string(20)", [(shape, "wood")])
+    image = raster(tmp_path, QgsCoordinateReferenceSystem("EPSG:32632"), 500000, 0)
+    layer, found = read(labels.snapshot(drawn, "class", images=[image]).write(tmp_path))
+    assert layer.crs().authid() == "EPSG:4326"
+    assert len(found) == 1
 
 
 def test_a_folder_with_blanks_and_umlauts_and_a_second_write(tmp_path):

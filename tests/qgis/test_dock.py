@@ -22,7 +22,7 @@ from qgis.core import (
     QgsSettings,
     QgsVectorLayer,
 )
-from qgis.PyQt.QtCore import QDate
+from qgis.PyQt.QtCore import QDate, QRectF
 from qgis.PyQt.QtGui import QTextDocument
 from tilth.plugin import tilth_plugin
 from tilth.plugin.dock import (
@@ -335,6 +335,15 @@ def test_an_axis_ends_above_its_values(value: float) -> None:
     top = chart._round_up(value)
     assert value <= top
     assert value == 0 or top <= 2.01 * value
+
+
+@pytest.mark.parametrize("width", [260, 290, 600])
+def test_the_legend_of_the_chart_does_not_run_into_itself(width: int) -> None:
+    area = QRectF(34, 20, width - 64, 100)
+    first, second = chart._legend_places([115, 122], area, width)
+    assert first >= 0 and first + 115 < second and second + 122 <= width
+    assert chart._legend_places([115], area, width) == [34]
+    assert width < 600 or (first, second) == (34, area.center().x())
 
 
 def test_what_saves_memory_goes_into_the_job_and_is_kept(

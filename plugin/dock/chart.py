@@ -10,6 +10,7 @@ from qgis.PyQt.QtWidgets import QSizePolicy, QWidget
 
 LOSS = QColor("#d95f02")
 SCORE = QColor("#2f7fc1")
+_GAP = 10  # between the entries of the legend
 Points = List[Tuple[int, float]]
 
 
@@ -123,18 +124,31 @@ class LearningChart(QWidget):
 
     def _draw_legend(self, painter: QPainter, area: QRectF) -> None:
         metrics = painter.fontMetrics()
-        entries = [(LOSS, self.tr("Training loss"), self._loss, area.left())]
-        score = self.tr("Score, held out")
-        entries.append((SCORE, score, self._score, area.left() + area.width() / 2))
-        for colour, text, points, x in entries:
-            if not points:
-                continue
+        entries = [
+            (colour, f"{text} {points[-1][1]:.2f}")
+            for colour, text, points in (
+                (LOSS, self.tr("Training loss"), self._loss),
+                (SCORE, self.tr("Score, held out"), self._score),
+            )
+            if points
+        ]
+        widths = [17 + metrics.horizontalAdvance(words) for _, words in entries]
+        for (colour, words), x in zip(entries, _legend_places(widths, area, self.width())):
             painter.setPen(QPen(colour, 3))
             y = 2 + metrics.height() / 2
             painter.drawLine(QPointF(x, y), QPointF(x + 12, y))
             painter.setPen(self._ink(220))
-            words = f"{text} {points[-1][1]:.2f}"
             painter.drawText(QPointF(x + 17, y + metrics.ascent() / 2 - 1), words)
+
+
+def _legend_places(widths: List[int], area: QRectF, width: int) -> List[float]:
+    """Where entries of these widths begin: above the left and the right half of the area, and in a
+    narrow dock as far out as there is room."""
+    left, right = area.left(), area.left() + area.width() / 2
+    if len(widths) < 2:
+        return [left][: len(widths)]
+    right = max(min(right, width - widths[1]), widths[0] + _GAP)
+    return [max(0.0, min(left, right - widths[0] - _GAP)), right]
 
 
 def _aligned(alignment: Any) -> QTextOption:

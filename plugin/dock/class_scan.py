@@ -5,7 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Dict
 
-from qgis.core import QgsFeatureRequest, QgsVectorLayer, QgsVectorLayerFeatureSource
+from qgis.core import (
+    QgsFeatureRequest,
+    QgsRectangle,
+    QgsVectorLayer,
+    QgsVectorLayerFeatureSource,
+)
 
 from ..engine.errors import TilthError
 from ..layers.values import as_text, is_null
@@ -14,11 +19,15 @@ from ..tasks.base import BaseTask
 
 @dataclass
 class ClassCount:
-    """What a scan found: polygons by the class field's value, and those of no use."""
+    """What a scan found: polygons by the class field's value, and those of no use.
+
+    ``box`` is where the shapes lie: to ask a layer in edit mode stops QGIS while it looks at all.
+    """
 
     polygons: Dict[Any, int] = field(default_factory=dict)
     without_class: int = 0
     without_geometry: int = 0
+    box: QgsRectangle = field(default_factory=QgsRectangle)
 
     @property
     def total(self) -> int:
@@ -49,10 +58,12 @@ class ClassScan(BaseTask):
 
 
 def _add(count: ClassCount, feature: Any, index: int) -> None:
-    value = feature.attribute(index)
-    if feature.geometry().isEmpty():
+    value, shape = feature.attribute(index), feature.geometry()
+    if shape.isEmpty():
         count.without_geometry += 1
-    elif is_null(value):
+        return
+    count.box.combineExtentWith(shape.boundingBox())
+    if is_null(value):
         count.without_class += 1
     else:
         # Lists and the like can't be counted by themselves; as text they are what training reads.

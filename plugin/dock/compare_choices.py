@@ -30,6 +30,8 @@ class ChoiceList(QObject):
         super().__init__(widget)
         self._widget = widget
         self._backbone_title = backbone_title
+        # Also of what was taken out of the list since: it may stand in the table still.
+        self._known: Dict[str, Values] = {}
         self._added_heading, self._methods_heading = QListWidgetItem(), QListWidgetItem()
         ticked = settings.text(_KEY, " ".join(USUAL)).split()
         self._add_heading(QListWidgetItem(self.tr("Without a foundation model")))
@@ -66,8 +68,7 @@ class ChoiceList(QObject):
 
     def values_of(self, name: str) -> Values:
         """The entries of a training that a choice is about."""
-        found = [item.data(_VALUES) for item in self._items() if item.data(_NAME) == name]
-        return dict(found[0]) if found else {"method": name}
+        return dict(self._known.get(name, {"method": name}))
 
     def title_of(self, name: str) -> str:
         """What a choice of this name is called."""
@@ -134,6 +135,7 @@ class ChoiceList(QObject):
         self._widget.addItem(item)
 
     def _item(self, text: str, name: str, values: Values, on: bool) -> QListWidgetItem:
+        self._known[name] = values
         item = QListWidgetItem(text)
         item.setData(_NAME, name)
         item.setData(_VALUES, values)

@@ -158,14 +158,19 @@ class Engine(QObject):
         self.changed.emit()
 
     def _made(self, _folder: object) -> None:
+        # Whoever installs wants this one, and no longer the Python that did not do.
+        self._keep_own("")
         self.told.emit(self.tr("Tilth's engine is installed."), Qgis.MessageLevel.Success)
         self.installed.emit()
 
     def _take_own(self, python: str) -> None:
-        self._own = python
-        settings.keep(OWN, python)
+        self._keep_own(python)
         self.installed.emit()
         self.refresh()
+
+    def _keep_own(self, python: str) -> None:
+        self._own = python
+        settings.keep(OWN, python)
 
     def _failed(self, kind: str, message: str, _log: str) -> None:
         if kind != "cancelled":

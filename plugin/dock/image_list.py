@@ -9,6 +9,7 @@ from qgis.core import QgsMapLayer, QgsMapLayerType, QgsProject, QgsProviderRegis
 from qgis.PyQt.QtCore import QSize, Qt, QTimer, pyqtSignal
 from qgis.PyQt.QtWidgets import QFileDialog, QListWidgetItem, QMenu, QWidget
 
+from ..layers import result
 from . import icons, settings, tips
 from .connections import Connections
 from .ui_file import load
@@ -22,18 +23,22 @@ def is_image(layer: Optional[QgsMapLayer]) -> bool:
 
 
 def is_likely(layer: QgsMapLayer) -> bool:
-    """Whether a layer is more likely the image than a base map from a server."""
-    return is_image(layer) and layer.providerType() == "gdal"
+    """Whether a layer is more likely the image than a base map from a server, or Tilth's map."""
+    return is_image(layer) and layer.providerType() == "gdal" and not result.is_ours(layer)
 
 
 class ImageList(QWidget):
-    """Images, added from the project or from files. Files become layers of the project."""
+    """Images, added from the project or from files. Files become layers of the project.
+
+    ``one_scene``: several are the bands of one scene in any case, which is not asked.
+    """
 
     changed = pyqtSignal()
 
-    def __init__(self, parent: Optional[QWidget] = None) -> None:
+    def __init__(self, parent: Optional[QWidget] = None, one_scene: bool = False) -> None:
         super().__init__(parent)
         load("image_list", self)
+        self._asks_stack = not one_scene
         self.addButton.setIcon(icons.theme("symbologyAdd.svg"))
         self.removeButton.setIcon(icons.theme("symbologyRemove.svg"))
         self.list.setIconSize(QSize(16, 16))
@@ -48,6 +53,7 @@ class ImageList(QWidget):
         project = QgsProject.instance()
         self._outside.add(project.layersRemoved, self._forget)
         self._outside.add(project.layersAdded, self._offer_first)
+        self._outside.add(project.layerTreeRoot().nameChanged, self._show_names)
         self._refresh()
 
     def layers(self) -> List[QgsRasterLayer]:
@@ -97,18 +103,29 @@ class ImageList(QWidget):
         QTimer.singleShot(0, self.offer_first)
 
     def _append(self, layer: QgsRasterLayer) -> None:
-        item = QListWidgetItem(icons.theme("mIconRaster.svg"), layer.name())
+        item = QListWidgetItem(icons.theme("mIconRaster.svg"), "")
         item.setData(ROLE, layer.id())
+        self._show_name(item, layer)
+        self.list.addItem(item)
+
+    def _show_names(self, *_: object) -> None:
+        """Layers may have been renamed."""
+        for item in map(self.list.item, range(self.list.count())):
+            layer = QgsProject.instance().mapLayer(item.data(ROLE))
+            if layer is not None:
+                self._show_name(item, layer)
+
+    def _show_name(self, item: QListWidgetItem, layer: QgsRasterLayer) -> None:
+        item.setText(layer.name())
         bands = layer.bandCount()
         words = self.tr("1 band") if bands == 1 else self.tr("{} bands").format(bands)
         size = f"{layer.width()} × {layer.height()}"
         tip = f"{layer.name()}\n{words}, {size}\n{layer.publicSource()}"
         item.setToolTip(tips.plain(tip))
-        self.list.addItem(item)
 
     def _refresh(self) -> None:
         several = self.list.count() > 1
-        self.stackCheck.setVisible(several)
+        self.stackCheck.setVisible(several and self._asks_stack)
         self.removeButton.setEnabled(bool(self.list.selectedItems()) or self.list.count() == 1)
         rows = min(5, max(2, self.list.count()))
         self.list.setFixedHeight(rows * max(20, self.fontMetrics().height() + 6) + 6)
@@ -119,7 +136,8 @@ class ImageList(QWidget):
         chosen = {layer.id() for layer in self.layers()}
         for layer in _tree_layers():
             if is_image(layer) and layer.id() not in chosen:
-                action = self._menu.addAction(icons.theme("mIconRaster.svg"), layer.name())
+                name = layer.name().replace("&", "&&")  # a single one marks a key
+                action = self._menu.addAction(icons.theme("mIconRaster.svg"), name)
                 action.triggered.connect(lambda _on=False, added=layer: self.add_layer(added))
         self._menu.addSeparator()
         files = self._menu.addAction(icons.theme("mActionFileOpen.svg"), self.tr("From files…"))

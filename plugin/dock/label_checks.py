@@ -15,6 +15,7 @@ from qgis.core import (
 )
 from qgis.PyQt.QtCore import QCoreApplication
 
+from ..layers.values import as_text
 from .choices import LabelChoice
 from .class_scan import ClassCount
 from .class_table import ClassRow
@@ -52,7 +53,7 @@ def rows(count: Optional[ClassCount], colours: Dict[str, str]) -> List[ClassRow]
     if count is None:
         return []
     return [
-        ClassRow(str(value), colours.get(str(value), ""), f"{polygons:,}")
+        ClassRow(as_text(value), colours.get(as_text(value), ""), f"{polygons:,}")
         for value, polygons in sorted(count.polygons.items(), key=lambda item: _order(item[0]))
     ]
 
@@ -80,7 +81,7 @@ def warnings(choice: LabelChoice, count: Optional[ClassCount]) -> List[str]:
     """What the user should mend or know, a line each."""
     if not choice.polygons or choice.layer is None:
         return []
-    found = _place_warnings(choice)
+    found = _place_warnings(choice, count)
     if count is None or not choice.class_field or count.total == 0:
         return found
     classes = len(count.polygons) + (1 if choice.area is not None else 0)
@@ -88,7 +89,7 @@ def warnings(choice: LabelChoice, count: Optional[ClassCount]) -> List[str]:
         found.append(
             _tr("Fewer than two classes: draw polygons of another class, or give a labelled area.")
         )
-    single = [str(value) for value, number in count.polygons.items() if number == 1]
+    single = [as_text(value) for value, number in count.polygons.items() if number == 1]
     if single:
         found.append(
             _tr("Only one polygon, so it can't be checked on held-out labels: {}").format(
@@ -106,16 +107,16 @@ def warnings(choice: LabelChoice, count: Optional[ClassCount]) -> List[str]:
     return found
 
 
-def _place_warnings(choice: LabelChoice) -> List[str]:
+def _place_warnings(choice: LabelChoice, count: Optional[ClassCount]) -> List[str]:
     layer = choice.layer
     if layer is None or not choice.images:
         return []
     if not layer.crs().isValid():
         return [_tr("The label layer has no coordinate reference system: set it first.")]
-    if layer.featureCount() == 0:
+    if count is None or count.box.isNull():
         return []
     boxes = [_extent_in(image, layer) for image in choice.images]
-    if all(box is not None and not box.intersects(layer.extent()) for box in boxes):
+    if all(box is not None and not box.intersects(count.box) for box in boxes):
         return [_tr("The labels lie outside the image.")]
     return []
 
@@ -128,20 +129,6 @@ def _extent_in(image: QgsMapLayer, layer: QgsVectorLayer) -> Optional[QgsRectang
         return transform.transformBoundingBox(image.extent())
     except QgsCsException:
         return None
-
-
-def colours(layer: QgsVectorLayer, field: str) -> Dict[str, str]:
-    """The colours of the layer's categories, by the class's value."""
-    renderer = layer.renderer()
-    if not isinstance(renderer, QgsCategorizedSymbolRenderer):
-        return {}
-    if renderer.classAttribute().strip('"') != field:
-        return {}
-    return {
-        str(category.value()): category.symbol().color().name()
-        for category in renderer.categories()
-        if category.symbol() is not None
-    }
 
 
 def _order(value: Any) -> Any:

@@ -9,6 +9,7 @@ from qgis.PyQt.QtCore import QTimer, pyqtSignal
 from qgis.PyQt.QtWidgets import QWidget
 
 from ..engine.errors import TilthError
+from ..layers import labels
 from . import class_table, icons, label_checks, new_layer, settings
 from .choices import LabelChoice
 from .class_scan import ClassCount
@@ -34,6 +35,7 @@ class LabelsPage(QWidget):
         self._colours: Dict[str, str] = {}
         self._engine_warnings: Optional[List[str]] = None
         self._area = ""
+        self._field = ""
         self.images = ImageList(self)
         self.imagesHolder.addWidget(self.images)
         self.notice = Notice(self, closable=False)
@@ -111,7 +113,7 @@ class LabelsPage(QWidget):
         self.polygonsRadio.toggled.connect(self._source_changed)
         self.images.changed.connect(self._touched)
         self.newLayerButton.clicked.connect(self._new_layer)
-        self.watch.edited.connect(self._touched)
+        self.watch.edited.connect(self._edited)
         self.watch.selection_changed.connect(self._selection_changed)
         self.watch.counted.connect(self._counted)
         self.watch.failed.connect(self._not_counted)
@@ -124,6 +126,7 @@ class LabelsPage(QWidget):
         if layer is not None:
             field = label_checks.guess_field(layer, settings.text("labels/field"))
             self.fieldCombo.setField(field)
+        self._field = self.fieldCombo.currentField()
         self._colours = {}
         self.watch.set_layer(layer)
         self._show_selection()
@@ -150,6 +153,7 @@ class LabelsPage(QWidget):
             self._touched()
 
     def _field_changed(self, field: str) -> None:
+        self._field = field
         self._colours = {}
         if field and self.fieldCombo.hasFocus():
             settings.keep("labels/field", field)
@@ -178,9 +182,18 @@ class LabelsPage(QWidget):
         self._touched()
 
     def _touched(self, *_: object) -> None:
-        """Something was chosen: count the classes again, once the user pauses."""
-        self._engine_warnings = None
-        self.count, self._count_fault = None, ""
+        """Something was chosen: what was counted is about something else."""
+        self.count = None
+        self._edited()
+
+    def _edited(self, *_: object) -> None:
+        """Count the classes again, once the user pauses; until then the table stays, which would
+        else come and go with every polygon that is drawn."""
+        if self.fieldCombo.currentField() != self._field:
+            # It was renamed or removed. The combo takes the first one then, and does not say so.
+            self._field = ""
+            self.fieldCombo.setField("")
+        self._engine_warnings, self._count_fault = None, ""
         self._timer.start()
         choice = self.choice()
         self._places.follow([*choice.images, choice.layer, choice.area, choice.raster])
@@ -196,16 +209,19 @@ class LabelsPage(QWidget):
         self.count = count
         layer, field = self.layerCombo.currentLayer(), self.fieldCombo.currentField()
         if layer is not None:
-            self._colours = {**label_checks.colours(layer, field), **self._colours}
+            # What the layer's style says now goes before what the engine was told once.
+            styles = labels.styles(layer, field)
+            self._colours.update({style.value: style.colour for style in styles})
         self._show_classes()
 
     def _not_counted(self, message: str) -> None:
-        self._count_fault = message
+        self.count, self._count_fault = None, message
         self._show_classes()
 
     def _show_classes(self) -> None:
         choice = self.choice()
-        rows = label_checks.rows(self.count, self._colours) if choice.polygons else []
+        counted = choice.polygons and choice.class_field
+        rows = label_checks.rows(self.count, self._colours) if counted else []
         class_table.fill(self.classTable, rows)
         hint = "" if rows else label_checks.hint(choice, self.count, self._count_fault)
         self.classHint.setText(hint)

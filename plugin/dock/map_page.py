@@ -35,8 +35,7 @@ class MapPage(QWidget):
         load("map", self)
         self.session = session
         self.adapters = AdapterChoice(self, session, library)
-        self.images = ImageList(self)
-        self.images.stackCheck.setChecked(True)
+        self.images = ImageList(self, one_scene=True)
         self.imagesHolder.addWidget(self.images)
         self.notice = Notice(self)
         self.noticeHolder.addWidget(self.notice)
@@ -96,6 +95,7 @@ class MapPage(QWidget):
     def _set_up_inputs(self) -> None:
         raster = QgsMapLayerProxyModel.Filter.RasterLayer
         self.imageCombo.setFilters(raster)
+        self._leave_out_maps()
         self.fileWidget.setStorageMode(QgsFileWidget.StorageMode.SaveFile)
         self.fileWidget.setFilter("GeoTIFF (*.tif *.tiff)")
         self.fileWidget.setDialogTitle(self.tr("Save the map"))
@@ -125,7 +125,10 @@ class MapPage(QWidget):
         self.rectangle.drawn.connect(self._drawn)
         self.rectangle.active_changed.connect(self.drawButton.setChecked)
         self._outside = Connections()
-        self._outside.add(QgsProject.instance().cleared, self._project_closed)
+        project = QgsProject.instance()
+        self._outside.add(project.cleared, self._project_closed)
+        for signal in (project.layersAdded, project.layersRemoved):
+            self._outside.add(signal, self._leave_out_maps)
         self._outside.add(self.session.iface.mapCanvas().extentsChanged, self._canvas_moved)
 
     def _images(self) -> List[QgsRasterLayer]:
@@ -177,8 +180,12 @@ class MapPage(QWidget):
 
     def _show_several(self, several: bool) -> None:
         self.images.setVisible(several)
-        self.images.stackCheck.setVisible(False)
         self.imageCombo.setEnabled(not several)
+
+    def _leave_out_maps(self, *_: object) -> None:
+        """Tilth's own maps are no images, and often the first in the list."""
+        layers = QgsProject.instance().mapLayers().values()
+        self.imageCombo.setExceptedLayerList([layer for layer in layers if result.is_ours(layer)])
 
     def _image_changed(self, *_: object) -> None:
         """The index tells of removals too, but it also changes where images only move."""

@@ -181,26 +181,28 @@ def _steps(choice: LabelChoice, job: TrainJob, names: Dict[str, str]) -> List[St
     choice.check()
     job.stack = choice.stack
     steps: List[Step] = []
-    drawn: List[labels.LabelSnapshot] = []
     if choice.polygons and choice.layer is not None:
         layer, field = choice.layer, choice.class_field
-        drawn.append(labels.snapshot(layer, field, choice.only_selected))
-        steps.append(_label_step(drawn[0], names))
+        drawn = labels.snapshot(layer, field, choice.only_selected, images=choice.images)
+        steps.append(_label_step(drawn, names))
         job.styles = labels.styles(layer, field)
         if choice.area is not None:
-            drawn.append(labels.snapshot(choice.area, stem="labelled_area"))
-            steps.append(_area_step(drawn[1], names))
+            area = labels.snapshot(choice.area, stem="labelled_area", images=choice.images)
+            steps.append(_area_step(area, names))
     elif choice.raster is not None:
         steps.append(_raster_step(choice))
-    reach = _reach(drawn) if len(choice.images) == 1 else None
-    steps.append(_image_step(imagery.snapshot(choice.images, reach)))
+    steps.append(_image_step(imagery.snapshot(choice.images, _reach(choice))))
     return steps
 
 
-def _reach(drawn: List[labels.LabelSnapshot]) -> Optional[Extent]:
+def _reach(choice: LabelChoice) -> Optional[Extent]:
     """Where the labels are, with room around: as much of an image as has to be read where it is
-    read through QGIS, such as one from a server, which may have no end."""
-    found = [snapshot.extent for snapshot in drawn if snapshot.extent is not None]
+    read through QGIS, such as one from a server, which may have no end. None for all others."""
+    if len(choice.images) > 1 or not choice.polygons or not imagery.why_export(choice.images[0]):
+        return None
+    drawn = [(choice.layer, choice.only_selected), (choice.area, False)]
+    extents_of = [labels.extent_of(layer, only) for layer, only in drawn if layer is not None]
+    found = [extent for extent in extents_of if extent is not None]
     if not found:
         return None
     crs = QgsCoordinateReferenceSystem(found[0].crs)

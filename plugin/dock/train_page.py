@@ -177,6 +177,9 @@ class TrainPage(QWidget):
         waiting, self._waiting = self._waiting, False
         if waiting and self.session.description:
             self.train()
+        elif waiting:
+            # It failed, which the panel says: no training begins.
+            self.notice.clear()
 
     def _plan_task(self) -> Any:
         choice = self.labels_page.choice()

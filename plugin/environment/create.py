@@ -14,9 +14,18 @@ from typing import Callable, Dict, List, Optional, Sequence
 from . import explain
 from .checks import check_path_length, check_room, delete, refuse_others
 from .child import child_environment, output_of
-from .exclusive import exclusive
+from .exclusive import exclusive, is_in_use
 from .faults import EnvironmentCancelled, EnvironmentError_
-from .paths import FOLDER, REQUIREMENTS, environment_folder, home, lock_file, log_file, python_of
+from .paths import (
+    FOLDER,
+    REQUIREMENTS,
+    environment_folder,
+    home,
+    lock_file,
+    log_file,
+    python_of,
+    use_file,
+)
 from .process import Runner
 from .progress import Installation, Progress, Stage
 from .requirements import package_names, split_lock, without_hashes
@@ -78,6 +87,10 @@ def remove(target: Path) -> None:
     """
     target = target.absolute()
     with exclusive(lock_file(target), lambda: False, lambda text: None):
+        if is_in_use(use_file(target)):
+            raise EnvironmentError_(
+                f"{target} is used by Tilth in another QGIS window: close that, then try again."
+            )
         record = read_record(target) or {}
         if target.exists():
             refuse_others(target)

@@ -1,4 +1,4 @@
-"""One maker of an environment at a time, also across QGIS windows.
+"""One maker of an environment at a time, also across QGIS windows, and none removed in use.
 
 A lock of the operating system on an open file: it goes with its holder, so that a killed QGIS
 leaves no stale lock behind.
@@ -10,9 +10,9 @@ import errno
 import os
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Callable, Iterator
+from typing import Callable, Iterator, Optional
 
 from .faults import EnvironmentCancelled
 
@@ -41,6 +41,37 @@ def exclusive(
         os.ftruncate(descriptor, 0)
         os.write(descriptor, str(os.getpid()).encode("ascii"))
         yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def in_use(path: Path) -> Iterator[Optional[int]]:
+    """A file descriptor that a child inherits: ``is_in_use`` until it has ended, too. None on
+    Windows, where files that are in use can't be removed anyway."""
+    if sys.platform == "win32":
+        yield None
+        return
+    import fcntl
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        # The child starts none the less where the file system knows no locks.
+        with suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def is_in_use(path: Path) -> bool:
+    """Whether a process lives that was started in ``in_use``."""
+    if sys.platform == "win32" or not path.exists():
+        return False
+    descriptor = os.open(path, os.O_RDWR)
+    try:
+        return not _try_lock(descriptor)
     finally:
         os.close(descriptor)
 

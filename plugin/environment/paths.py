@@ -32,3 +32,8 @@ def lock_file(target: Path) -> Path:
     """The file that two makers of one environment compete for; never inside the environment."""
     key = hashlib.sha256(os.path.normcase(str(target.absolute())).encode("utf-8")).hexdigest()
     return home() / "locks" / f"environment-{key[:12]}.lock"
+
+
+def use_file(target: Path) -> Path:
+    """The file that processes hold which run in the environment."""
+    return lock_file(target).with_suffix(".use")

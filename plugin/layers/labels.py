@@ -7,19 +7,25 @@ The layer is never saved or written.
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import List, Optional
+from typing import List, Optional, Sequence, Tuple
 
 from qgis.core import (
     QgsCoordinateReferenceSystem,
+    QgsCoordinateTransform,
     QgsCoordinateTransformContext,
+    QgsCsException,
     QgsFeature,
     QgsFeatureRequest,
     QgsFeatureSink,
     QgsFeedback,
     QgsFields,
     QgsGeometry,
+    QgsProject,
+    QgsRasterLayer,
+    QgsRectangle,
     QgsVectorFileWriter,
     QgsVectorLayer,
     QgsVectorLayerFeatureSource,
@@ -40,6 +46,7 @@ __all__ = [
     "LabelSnapshot",
     "class_fields",
     "class_values",
+    "extent_of",
     "new_label_layer",
     "snapshot",
     "styles",
@@ -47,6 +54,8 @@ __all__ = [
 
 # Names that GeoPackage keeps for itself.
 _RESERVED = ("fid", "geom", "ogc_fid", "rowid")
+# A straight line in one coordinate system is a curve in the other: so many points follow it.
+_PIECES = 16
 
 
 @dataclass
@@ -64,18 +73,34 @@ class LabelFile:
 
 
 @dataclass
-class LabelSnapshot:
-    """A polygon layer as it was when the user pressed the button.
+class _Move:
+    """Into the images' coordinate system; ``frame`` is where they lie there."""
 
-    ``extent`` is where its polygons are, None for an empty layer.
-    """
+    transform: QgsCoordinateTransform
+    frame: QgsRectangle
+
+    def of(self, shape: QgsGeometry) -> Optional[QgsGeometry]:
+        """The shape there; None where it has no place there."""
+        box = shape.boundingBox()
+        piece = max(box.width(), box.height()) / _PIECES
+        moved = shape.densifyByDistance(piece) if piece > 0 else shape
+        try:
+            moved.transform(self.transform)
+        except QgsCsException:
+            return None
+        return moved if moved.boundingBox().isFinite() else None
+
+
+@dataclass
+class LabelSnapshot:
+    """A polygon layer as it was when the user pressed the button."""
 
     name: str
     class_field: str
-    extent: Optional[Extent]
     _source: QgsVectorLayerFeatureSource
     _request: QgsFeatureRequest
     _crs: QgsCoordinateReferenceSystem
+    _move: Optional[_Move]
     _index: int
     _kind: str
     _stem: str
@@ -89,8 +114,10 @@ class LabelSnapshot:
         column = self.class_field
         if column.lower() in _RESERVED:
             column = f"class_{column}"
-        file = LabelFile(f"{path}|layername={self._stem}", column if self._index >= 0 else "")
-        self._fill(file, path, self._fields(column), feedback)
+        file, box = self._copy(path, column, self._move, feedback)
+        if self._move is not None and (box.isNull() or not box.intersects(self._move.frame)):
+            # Off the images. The engine says so, best of where the layer itself says that it lies.
+            file, _ = self._copy(path, column, None, feedback)
         if file.written == 0:
             path.unlink(missing_ok=True)
             raise TilthError(
@@ -108,20 +135,26 @@ class LabelSnapshot:
             fields.append(new_field(column, self._kind))
         return fields
 
-    def _fill(
-        self, file: LabelFile, path: Path, fields: QgsFields, feedback: Optional[QgsFeedback]
-    ) -> None:
-        """Copy the features that have polygons."""
-        writer = _writer(path, self._stem, fields, self._crs)
+    def _copy(
+        self, path: Path, column: str, move: Optional[_Move], feedback: Optional[QgsFeedback]
+    ) -> Tuple[LabelFile, QgsRectangle]:
+        """Write the features that have polygons; also where these lie."""
+        file = LabelFile(f"{path}|layername={self._stem}", column if self._index >= 0 else "")
+        fields, box = self._fields(column), QgsRectangle()
+        crs = self._crs if move is None else move.transform.destinationCrs()
+        writer = _writer(path, self._stem, fields, crs)
         for feature in self._source.getFeatures(self._request):
             if feedback is not None and feedback.isCanceled():
                 del writer
                 path.unlink(missing_ok=True)
                 raise TilthError("Cancelled.")
             shape = polygons(feature.geometry())
+            if shape is not None and move is not None:
+                shape = move.of(shape)
             if shape is None:
                 file.skipped += 1
                 continue
+            box.combineExtentWith(shape.boundingBox())
             copy = QgsFeature(fields)
             copy.setGeometry(shape)
             if self._index >= 0:
@@ -134,6 +167,7 @@ class LabelSnapshot:
         written = QgsVectorLayer(file.path, self._stem, "ogr")
         if not written.isValid() or written.featureCount() != file.written:
             raise _unwritable(path, "it is incomplete")
+        return file, box
 
 
 def snapshot(
@@ -141,32 +175,40 @@ def snapshot(
     class_field: str = "",
     only_selected: bool = False,
     stem: str = "labels",
+    images: Sequence[QgsRasterLayer] = (),
 ) -> LabelSnapshot:
     """In the main thread: what is needed to write the layer later in a task's thread.
 
-    Without a class field it is a labelled area. ``stem`` names the file. Raises TilthError.
+    Without a class field it is a labelled area. ``stem`` names the file. With ``images``,
+    polygons are brought to the first one's coordinate system by the very transformation that QGIS
+    draws them with: the engine may know another one, tens of metres off. Raises TilthError.
     """
     layer = _checked(layer, class_field, only_selected)
     index = layer.fields().lookupField(class_field) if class_field else -1
     request = QgsFeatureRequest()
     request.setSubsetOfAttributes([index] if index >= 0 else [])
-    box = layer.extent()
     if only_selected:
         request.setFilterFids(layer.selectedFeatureIds())
         # Providers hand a chosen set out in any order; a split has to be the same every time.
         request.addOrderBy("$id")
-        box = layer.boundingBoxOfSelected()
     return LabelSnapshot(
         name=layer.name(),
         class_field=layer.fields().at(index).name() if index >= 0 else "",
-        extent=extents.as_job(box, layer.crs()),
         _source=QgsVectorLayerFeatureSource(layer),
         _request=request,
         _crs=QgsCoordinateReferenceSystem(layer.crs()),
+        _move=_move(layer.crs(), images),
         _index=index,
         _kind=kind_of(layer.fields().at(index)) if index >= 0 else "text",
         _stem=stem,
     )
+
+
+def extent_of(layer: QgsVectorLayer, only_selected: bool = False) -> Optional[Extent]:
+    """Where its polygons are, None for an empty layer. Of a layer in edit mode QGIS may look at all
+    of them for that."""
+    box = layer.boundingBoxOfSelected() if only_selected else layer.extent()
+    return extents.as_job(box, layer.crs())
 
 
 def polygons(geometry: QgsGeometry) -> Optional[QgsGeometry]:
@@ -183,6 +225,19 @@ def polygons(geometry: QgsGeometry) -> Optional[QgsGeometry]:
     shape.get().dropMValue()
     shape.convertToMultiType()
     return shape
+
+
+def _move(own: QgsCoordinateReferenceSystem, images: Sequence[QgsRasterLayer]) -> Optional[_Move]:
+    """The project's way to the images; None where there is nothing to transform."""
+    crs = images[0].crs() if images else QgsCoordinateReferenceSystem()
+    if not crs.isValid() or not own.isValid() or extents.same_crs(own, crs):
+        return None
+    frame = QgsRectangle()
+    for image in images:
+        # One that has no place there, such as all of the world, leaves the others.
+        with contextlib.suppress(TilthError):
+            frame.combineExtentWith(extents.to_crs(image.extent(), image.crs(), crs))
+    return _Move(QgsCoordinateTransform(own, crs, QgsProject.instance()), frame)
 
 
 def _checked(

@@ -17,6 +17,7 @@ from qgis.core import (
     QgsCoordinateTransformContext,
     QgsFeedback,
     QgsProject,
+    QgsProviderRegistry,
     QgsRasterBlockFeedback,
     QgsRasterDataProvider,
     QgsRasterFileWriter,
@@ -30,6 +31,8 @@ from qgis.PyQt.QtCore import Qt, QThread
 from ..engine.errors import TilthError
 
 MOST_PIXELS = 100_000_000
+# The provider of what the raster calculator leaves as a "virtual layer": one band.
+_CALCULATOR = "virtualraster"
 # What a layer without pixels of its own is read at when nobody says: as fine as this allows.
 _USUAL_PIXELS = 16_000_000
 
@@ -145,9 +148,15 @@ def band_names(layer: QgsRasterLayer) -> List[str]:
 
 def _detached(layer: QgsRasterLayer) -> QgsRasterDataProvider:
     """A copy of the layer's provider that any thread may take."""
-    provider = layer.dataProvider().clone()
-    provider.moveToThread(None)
-    return provider
+    provider = layer.dataProvider()
+    if provider.name() == _CALCULATOR:
+        # A copy of its copy, such as ``_pipe`` makes, gives arbitrary values (QGIS 3.22).
+        copy = QgsProviderRegistry.instance().createProvider(_CALCULATOR, layer.source())
+        copy.setUserNoDataValue(1, provider.userNoDataValues(1))
+    else:
+        copy = provider.clone()
+    copy.moveToThread(None)
+    return copy
 
 
 def _pipe(provider: QgsRasterDataProvider) -> QgsRasterPipe:
@@ -156,7 +165,7 @@ def _pipe(provider: QgsRasterDataProvider) -> QgsRasterPipe:
     copy = provider.clone()
     nuller = QgsRasterNuller()
     for band in range(1, copy.bandCount() + 1):
-        ranges = copy.userNoDataValues(band)
+        ranges = provider.userNoDataValues(band)
         if ranges:
             nuller.setNoData(band, ranges)
     pipe.set(copy)

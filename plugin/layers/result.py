@@ -13,6 +13,7 @@ from qgis.core import (
     QgsLayerMetadata,
     QgsLayerTreeGroup,
     QgsLayerTreeNode,
+    QgsMapLayer,
     QgsPalettedRasterRenderer,
     QgsProject,
     QgsProviderRegistry,
@@ -27,6 +28,7 @@ from ..engine.errors import TilthError
 from .numbering import numbered
 
 NODATA = 0
+_VERSION = "tilth/version"
 
 
 def add_map(
@@ -53,6 +55,11 @@ def add_map(
     if iface is not None and not _editing(project):
         iface.setActiveLayer(layer)
     return layer
+
+
+def is_ours(layer: QgsMapLayer) -> bool:
+    """Whether a layer is a map of Tilth's or its confidence."""
+    return layer.customProperty(_VERSION) is not None
 
 
 def style_map(layer: QgsRasterLayer, classes: List[Dict[str, Any]]) -> None:
@@ -122,7 +129,7 @@ def _next_version(group: QgsLayerTreeGroup) -> int:
     for node in group.findLayers():
         layer = node.layer()
         if layer is not None:
-            versions.append(int(layer.customProperty("tilth/version", 0)))
+            versions.append(int(layer.customProperty(_VERSION, 0)))
     return max(versions) + 1
 
 
@@ -135,7 +142,7 @@ def _insert(
     visible: bool,
 ) -> None:
     layer.setName(name if version == 1 else f"{name} {version}")
-    layer.setCustomProperty("tilth/version", version)
+    layer.setCustomProperty(_VERSION, version)
     project.addMapLayer(layer, False)
     node = group.insertLayer(0, layer)
     node.setItemVisibilityChecked(visible)

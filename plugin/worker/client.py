@@ -12,7 +12,9 @@ from typing import Any, Callable, Dict, Mapping, Optional, Sequence, Union
 
 from ..engine import jobs, protocol
 from ..engine.errors import TilthError
+from ..environment import paths
 from ..environment.child import child_environment
+from ..environment.exclusive import in_use
 from . import faults, process
 from .faults import WorkerError
 
@@ -186,7 +188,9 @@ class WorkerClient:
             self._ready = False
             try:
                 log = process.new_log(self._log_folder)
-                self._process = process.WorkerProcess(self._argv, environment, log)
+                # Else another QGIS could remove the environment meanwhile.
+                with in_use(paths.use_file(self.python.parent.parent)) as held:
+                    self._process = process.WorkerProcess(self._argv, environment, log, held)
             except OSError as error:
                 raise WorkerError(
                     "environment", f"The engine could not be started: {error}"

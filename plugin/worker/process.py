@@ -63,7 +63,14 @@ def new_log(folder: Path) -> Path:
 class WorkerProcess:
     """A running worker. ``messages`` are its events in order, then one None at the end."""
 
-    def __init__(self, argv: Sequence[str], environment: Mapping[str, str], log: Path) -> None:
+    def __init__(
+        self,
+        argv: Sequence[str],
+        environment: Mapping[str, str],
+        log: Path,
+        held: Optional[int] = None,
+    ) -> None:
+        """``held`` is a file descriptor that the process keeps open, POSIX only."""
         self.log = log
         self.messages: queue.Queue[Optional[Dict[str, Any]]] = queue.Queue()
         self.noise = 0
@@ -77,6 +84,7 @@ class WorkerProcess:
                 stderr=errors,
                 env=dict(environment),
                 cwd=str(log.parent),
+                pass_fds=() if held is None else (held,),
                 **popen_options(),
             )
         self._reader = threading.Thread(

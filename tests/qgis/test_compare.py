@@ -143,6 +143,15 @@ def test_a_choice_is_added_compared_and_taken_over(dock: Any) -> None:
     assert dialog.choices.ticked() == ["lora"]
     assert not dialog.removeButton.isEnabled()
 
+    # It stands in the table still.
+    page.options.choose({"backbone": "embedded", "method": "dora"})
+    dialog._compared([{"choice": NAME, "score": 0.8}])
+    assert dialog.table.item(0, 0).text() == title
+    dialog.table.selectRow(0)
+    dialog.useButton.click()
+    assert page.methodCombo.currentData() == "lora"
+    assert page.options.job().rank == 8
+
 
 CARDS = [
     {"id": "embedded", "title": "Small", "runs": True, "needed": True, "present": True},

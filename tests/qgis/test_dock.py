@@ -9,17 +9,20 @@ from typing import Any, List, Optional
 import pytest
 from dock_window import wait
 from qgis.core import (
+    QgsCategorizedSymbolRenderer,
     QgsCoordinateReferenceSystem,
     QgsFeature,
+    QgsFillSymbol,
     QgsGeometry,
     QgsProcessingUtils,
     QgsProject,
     QgsRasterLayer,
     QgsRectangle,
+    QgsRendererCategory,
     QgsSettings,
     QgsVectorLayer,
 )
-from qgis.PyQt.QtCore import QDate
+from qgis.PyQt.QtCore import QDate, QRectF
 from qgis.PyQt.QtGui import QTextDocument
 from tilth.plugin import tilth_plugin
 from tilth.plugin.dock import (
@@ -28,6 +31,7 @@ from tilth.plugin.dock import (
     class_table,
     label_checks,
     layer_names,
+    runs,
     settings,
     train_options,
     wording,
@@ -96,6 +100,82 @@ def test_counts_again_after_an_edit_that_is_not_saved(dock: Any) -> None:
     assert wait(lambda: dock.labels.count is not None and "c" in dock.labels.count.polygons)
     layer.rollBack()
     assert wait(lambda: dock.labels.count is not None and "c" not in dock.labels.count.polygons)
+
+
+def test_the_table_stays_while_polygons_are_drawn(dock: Any) -> None:
+    layer = _labels(["a", "a", "b", "b"])
+    dock.labels.layerCombo.setLayer(layer)
+    assert wait(lambda: dock.labels.count is not None)
+    layer.startEditing()
+    layer.changeAttributeValue(1, 1, "c")
+    assert dock.labels.classTable.rowCount() == 2
+    assert wait(lambda: dock.labels.classTable.rowCount() == 3)
+
+
+@pytest.mark.parametrize("at", [0, 1])
+@pytest.mark.parametrize("how", ["renamed", "deleted", "renamed and saved"])
+def test_a_class_field_that_goes_is_not_replaced(dock: Any, at: int, how: str) -> None:
+    page, layer = dock.labels, _labels(["a", "a", "b", "b"])
+    page.layerCombo.setLayer(layer)
+    page.fieldCombo.setField(["id", "klass"][at])
+    assert wait(lambda: page.count is not None)
+    layer.startEditing()
+    if how == "deleted":
+        layer.deleteAttribute(at)
+    else:
+        layer.renameAttribute(at, "name")
+    if "saved" in how:
+        layer.commitChanges()
+    assert wait(lambda: "Pick the field" in page.classHint.text(), 5)
+    assert page.choice().class_field == ""
+    assert page.classTable.rowCount() == 0
+    page.fieldCombo.setField(layer.fields().at(0).name())
+    assert wait(lambda: page.classTable.rowCount() > 0, 5)
+
+
+def test_a_layer_in_edit_mode_is_not_asked_where_it_lies(
+    dock: Any, project: QgsProject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """QGIS looks at all of its polygons for that, meanwhile nothing moves: half a second for
+    200,000."""
+    asked: List[int] = []
+    monkeypatch.setattr(QgsVectorLayer, "extent", lambda _layer: asked.append(1) or QgsRectangle())
+    image = QgsRasterLayer(str(SAMPLE), "image", "gdal")
+    project.addMapLayer(image)
+    layer = _labels(["a", "a", "b", "b"])
+    dock.labels.images.set_layers([image])
+    dock.labels.layerCombo.setLayer(layer)
+    assert wait(lambda: "outside the image" in dock.labels.notice.text())
+    layer.startEditing()
+    layer.deleteFeature(1)
+    assert wait(lambda: dock.labels.count is not None and dock.labels.count.total == 3)
+    runs.training(dock.session.pool, dock.labels.choice(), dock.train.options.job())
+    assert not asked
+
+
+def test_the_table_has_the_colours_that_the_layer_has_now(dock: Any) -> None:
+    """A running training, or an engine that is missing, makes no plan to correct them."""
+    layer = _labels(["a", "a", "b", "b"])
+    for colour in ("#ff0000", "#00ff00"):
+        symbol = QgsFillSymbol.createSimple({"color": colour})
+        layer.setRenderer(
+            QgsCategorizedSymbolRenderer('"klass"', [QgsRendererCategory("a", symbol, "Alder")])
+        )
+        dock.labels.layerCombo.setLayer(layer)
+        assert wait(lambda wanted=colour: dock.labels._colours.get("a") == wanted, 10)
+
+
+@pytest.mark.parametrize(
+    ("kind", "values", "names"),
+    [("double", [1.0, 2.5], ["1", "2.5"]), ("bool", [False, True], ["0", "1"])],
+)
+def test_classes_are_called_as_on_the_map(
+    dock: Any, kind: str, values: List[Any], names: List[str]
+) -> None:
+    dock.labels.layerCombo.setLayer(_labels(values, kind=kind))
+    assert wait(lambda: dock.labels.count is not None, 10)
+    table = dock.labels.classTable
+    assert [table.item(row, 0).text() for row in range(table.rowCount())] == names
 
 
 @pytest.mark.parametrize(
@@ -255,6 +335,15 @@ def test_an_axis_ends_above_its_values(value: float) -> None:
     top = chart._round_up(value)
     assert value <= top
     assert value == 0 or top <= 2.01 * value
+
+
+@pytest.mark.parametrize("width", [260, 290, 600])
+def test_the_legend_of_the_chart_does_not_run_into_itself(width: int) -> None:
+    area = QRectF(34, 20, width - 64, 100)
+    first, second = chart._legend_places([115, 122], area, width)
+    assert first >= 0 and first + 115 < second and second + 122 <= width
+    assert chart._legend_places([115], area, width) == [34]
+    assert width < 600 or (first, second) == (34, area.center().x())
 
 
 def test_what_saves_memory_goes_into_the_job_and_is_kept(

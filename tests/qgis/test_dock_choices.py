@@ -20,7 +20,9 @@ from qgis.core import (
 from qgis.PyQt.QtWidgets import QDialog, QFileDialog
 from tilth.plugin.dock import map_page, new_layer
 from tilth.plugin.dock.adapter_choice import LAST, ask_adapter
+from tilth.plugin.dock.dock_widget import LABELS, MAP
 from tilth.plugin.dock.settings import keep
+from tilth.plugin.layers import result
 from tilth.plugin.tasks import registry
 from tilth.plugin.tasks.base import BaseTask
 from tilth.plugin.worker.faults import WorkerError
@@ -125,6 +127,48 @@ def test_advice_follows_a_layer_that_is_mended(dock: Any, project: QgsProject) -
     touched.clear()
     _nowhere(image)
     assert not touched
+
+
+def test_maps_of_tilth_are_not_taken_for_images(
+    dock: Any, project: QgsProject, tmp_path: Path
+) -> None:
+    """Not even in a project that is opened again, where a map lies above its image."""
+    for name in ("map.tif", "confidence.tif"):
+        shutil.copy(SAMPLE, tmp_path / name)
+    _rasters("sentinel")
+    made = {"map": str(tmp_path / "map.tif"), "confidence": str(tmp_path / "confidence.tif")}
+    result.add_map({**made, "classes": [], "name": "adapter"}, project)
+    assert project.write(str(tmp_path / "project.qgz"))
+    project.clear()
+    wait(lambda: False, 0.1)
+    assert project.read(str(tmp_path / "project.qgz"))
+    assert wait(lambda: dock.labels.images.layers(), 5)
+    assert len(project.mapLayers()) == 3
+    assert [layer.name() for layer in dock.labels.images.layers()] == ["sentinel"]
+    assert dock.map.imageCombo.currentLayer().name() == "sentinel"
+    assert dock.map.imageCombo.count() == 1
+
+
+def test_files_of_one_scene_are_not_asked_about_on_the_map_page(dock: Any, project: Any) -> None:
+    layers = _rasters("one", "two")
+    dock.show_page(MAP)
+    dock.map.severalCheck.setChecked(True)
+    dock.map.images.set_layers(layers)
+    assert dock.map.images.isVisible() and not dock.map.images.stackCheck.isVisible()
+    dock.show_page(LABELS)
+    dock.labels.images.set_layers(layers)
+    assert dock.labels.images.stackCheck.isVisible()
+
+
+def test_images_are_listed_by_the_names_that_they_have_now(dock: Any, project: QgsProject) -> None:
+    images = dock.labels.images
+    images.set_layers(_rasters("one", "two"))
+    images.layers()[1].setName("R & D")
+    assert [images.list.item(row).text() for row in range(2)] == ["one", "R & D"]
+    assert images.list.item(1).toolTip().startswith("R & D")
+    images.set_layers(images.layers()[:1])
+    images._fill_menu()
+    assert images._menu.actions()[0].text() == "R && D"
 
 
 def test_dates_go_with_their_image_only(dock: Any, project: QgsProject) -> None:

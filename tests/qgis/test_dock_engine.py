@@ -105,6 +105,38 @@ def test_nothing_is_removed_while_tilth_works(
     assert engine.state == "ready" and environment.exists()
 
 
+def test_what_another_window_uses_is_not_removed(
+    engine: Engine, environment: Path, tmp_path: Path
+) -> None:
+    told: List[str] = []
+    engine.told.connect(lambda text, _level: told.append(text))
+    other = WorkerPool(lambda: environment / "bin" / "python", tmp_path / "logs", client=double)
+    other.run(InspectJob("x"))
+    try:
+        engine.remove(lambda: None)
+        assert wait(lambda: not engine.busy)
+        assert "another QGIS window" in told[0]
+        assert environment.exists() and engine.state == "ready"
+    finally:
+        other.close()
+    engine.remove(lambda: None)
+    assert wait(lambda: not engine.busy)
+    assert not environment.exists()
+
+
+def test_what_is_installed_takes_the_place_of_a_python_that_did_not_do(
+    engine: Engine, environment: Path
+) -> None:
+    engine.use_own_python(str(environment / "pyvenv.cfg"))
+    assert wait(lambda: not engine.busy)
+    engine._take_own(str(environment / "pyvenv.cfg"))  # it was a Python once
+    engine.mark_broken("it does not start")
+    engine.install()
+    assert wait(lambda: not engine.busy)
+    assert engine.python() == environment / "bin" / "python"
+    assert (engine.own, settings.text(module.OWN), engine.state) == ("", "", "ready")
+
+
 def test_a_removal_that_fails_says_why(
     engine: Engine, environment: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

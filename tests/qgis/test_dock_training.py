@@ -156,6 +156,7 @@ def test_a_training_waits_until_the_engine_has_told_what_it_has(
 def test_a_training_does_not_wait_for_an_engine_that_failed(dock: Any, started: List[Any]) -> None:
     dock.train.train()
     dock.session.described.emit()
+    assert dock.train.notice.text() == ""
     _tell(dock)
 
     assert started == []

@@ -17,6 +17,7 @@ from qgis.core import (
     QgsCoordinateReferenceSystem,
     QgsFeedback,
     QgsProject,
+    QgsRasterDataProvider,
     QgsRasterLayer,
     QgsRasterRange,
 )
@@ -138,6 +139,30 @@ def test_what_another_process_cant_find_is_exported_pixel_for_pixel(tmp_path):
     (tmp_path / "again").mkdir()
     assert len(snapshot.files(tmp_path / "again")) == 1
     gdal.Unlink(source)
+
+
+def test_what_qgis_calculates_on_the_fly_is_exported(tmp_path):
+    """The raster calculator's virtual layers: a copy of their copy gave arbitrary values."""
+    given = layer_of(make(tmp_path / "a.tif"))
+    entry = QgsRasterDataProvider.VirtualRasterInputLayers()
+    entry.name, entry.uri, entry.provider = "a", given.source(), "gdal"
+    wanted = QgsRasterDataProvider.VirtualRasterParameters()
+    wanted.crs, wanted.extent = given.crs(), given.extent()
+    wanted.width, wanted.height = given.width(), given.height()
+    wanted.formula, wanted.rInputLayers = '"a@1" * 2', [entry]
+    source = QgsRasterDataProvider.encodeVirtualRasterProviderUri(wanted)
+    layer = QgsRasterLayer(source, "twice", "virtualraster")
+    layer.dataProvider().setUserNoDataValue(1, [QgsRasterRange(2000, 2000)])
+    snapshot = imagery.snapshot([layer])
+    del layer
+    made = []
+    thread = threading.Thread(target=lambda: made.extend(snapshot.files(tmp_path)))
+    thread.start()
+    thread.join()
+    data = gdal.Open(made[0])
+    first, *others = cells(made[0])
+    assert first == data.GetRasterBand(1).GetNoDataValue() == 2000
+    assert others == [2 * value for value in cells(given.source())][1:]
 
 
 def test_a_format_that_only_qgis_reads_is_exported(tmp_path):

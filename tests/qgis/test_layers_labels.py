@@ -7,12 +7,17 @@ import threading
 from pathlib import Path
 
 import pytest
+from osgeo import gdal
 from qgis.core import (
     QgsCoordinateReferenceSystem,
+    QgsCoordinateTransform,
+    QgsCoordinateTransformContext,
     QgsFeature,
     QgsFeedback,
     QgsGeometry,
+    QgsPointXY,
     QgsProject,
+    QgsRasterLayer,
     QgsVectorFileWriter,
     QgsVectorLayer,
     QgsVectorLayerJoinInfo,
@@ -50,6 +55,16 @@ def memory(uri="Polygon?crs=EPSG:32630&field=class:string(20)", rows=None):
     assert layer.isValid()
     add(layer, *(rows or [(square(0), "wood"), (square(2), "meadow"), (square(4), "wood")]))
     return layer
+
+
+def raster(folder, crs, west, south, size=200000.0):
+    """A raster layer of this CRS; one in degrees is a degree wide."""
+    path, size = folder / "image.tif", 1.0 if crs.isGeographic() else size
+    data = gdal.GetDriverByName("GTiff").Create(str(path), 10, 10)
+    data.SetGeoTransform((west, size / 10, 0, south + size, 0, -size / 10))
+    data.SetProjection(crs.toWkt())
+    data.FlushCache()
+    return QgsRasterLayer(str(path), "image", "gdal")
 
 
 def read(file):
@@ -114,9 +129,10 @@ def test_only_selected_features(tmp_path):
     ids = [feature.id() for feature in layer.getFeatures()]
     layer.selectByIds(ids[1:])
     snapshot = labels.snapshot(layer, "class", only_selected=True)
+    extent = labels.extent_of(layer, only_selected=True)
     layer.removeSelection()
     assert values(snapshot.write(tmp_path)) == ["meadow", "wood"]
-    assert (snapshot.extent.xmin, snapshot.extent.xmax) == (2, 5)
+    assert (extent.xmin, extent.xmax) == (2, 5)
     with pytest.raises(TilthError, match="nothing is selected"):
         labels.snapshot(layer, "class", only_selected=True)
 
@@ -286,7 +302,58 @@ def test_the_crs_travels(tmp_path, crs):
     written, _ = read(labels.snapshot(layer, "class").write(tmp_path))
     if crs:
         assert same_crs(written.crs(), wanted)
-    assert labels.snapshot(layer, "class").extent.crs.startswith(crs[:4] if "EPSG" in crs else "")
+    assert labels.extent_of(layer).crs.startswith(crs[:4] if "EPSG" in crs else "")
+
+
+def test_polygons_lie_where_the_projects_transformation_puts_them(tmp_path, project):
+    """The one that is drawn with: a datum has many, and the engine's may be tens of metres off."""
+    own, image = (QgsCoordinateReferenceSystem(f"EPSG:{code}") for code in (4267, 4269))
+    context = QgsCoordinateTransformContext()
+    shift = "+proj=pipeline +step +proj=affine +xoff=0.001"  # degrees, as a PROJ step has them
+    assert context.addCoordinateOperation(own, image, shift, False)
+    project.setTransformContext(context)
+    drawn = memory(
+        "Polygon?crs=EPSG:4267&field=class:string(20)",
+        [("Polygon((-120 45, -119.9 45, -119.9 45.1, -120 45.1, -120 45))", "wood")],
+    )
+    layer, found = read(
+        labels.snapshot(drawn, "class", images=[raster(tmp_path, image, -120, 45)]).write(tmp_path)
+    )
+    assert layer.crs() == image
+    seen = QgsCoordinateTransform(own, image, project).transform(QgsPointXY(-120, 45))
+    assert layer.extent().xMinimum() == pytest.approx(seen.x(), abs=1e-9) != -120
+    # Its long sides bend with it.
+    assert found[0][1].count(",") >= 4 * 16
+
+
+@pytest.mark.parametrize("crs", ["EPSG:32630", ""])
+def test_polygons_stay_as_they_are_where_nothing_is_to_transform(tmp_path, crs):
+    image = raster(tmp_path, QgsCoordinateReferenceSystem(crs), 0, 0)
+    layer, found = read(labels.snapshot(memory(), "class", images=[image]).write(tmp_path))
+    assert layer.crs().authid() == "EPSG:32630"
+    assert found[1][1] == "MultiPolygon (((2 0, 3 0, 3 1, 2 1, 2 0)))"
+
+
+LOST = "Polygon((9 89, 500000 89, 500000 95, 9 95, 9 89))"
+
+
+def test_a_polygon_without_a_place_in_the_images_crs_is_left_out(tmp_path):
+    drawn = memory(
+        "Polygon?crs=EPSG:4326&field=class:string(20)", [(LOST, "lost"), (square(9), "wood")]
+    )
+    image = raster(tmp_path, QgsCoordinateReferenceSystem("EPSG:32632"), 500000, 0)
+    file = labels.snapshot(drawn, "class", images=[image]).write(tmp_path)
+    assert (values(file), file.skipped) == (["wood"], 1)
+
+
+@pytest.mark.parametrize("shape", [LOST, square(77), square(500000)])
+def test_polygons_off_the_images_stay_where_they_say_that_they_are(tmp_path, shape):
+    """The engine then says what may be wrong, such as a coordinate system in name only."""
+    drawn = memory("Polygon?crs=EPSG:4326&field=class:string(20)", [(shape, "wood")])
+    image = raster(tmp_path, QgsCoordinateReferenceSystem("EPSG:32632"), 500000, 0)
+    layer, found = read(labels.snapshot(drawn, "class", images=[image]).write(tmp_path))
+    assert layer.crs().authid() == "EPSG:4326"
+    assert len(found) == 1
 
 
 def test_a_folder_with_blanks_and_umlauts_and_a_second_write(tmp_path):
@@ -306,8 +373,9 @@ def test_what_is_no_use_is_said(tmp_path):
     for layer, name, message in cases:
         with pytest.raises(TilthError, match=message):
             labels.snapshot(layer, name)
-    empty = labels.snapshot(memory(rows=[(None, "a")]), "class")
-    assert empty.extent is None
+    nothing = memory(rows=[(None, "a")])
+    assert labels.extent_of(nothing) is None
+    empty = labels.snapshot(nothing, "class")
     with pytest.raises(TilthError, match="no polygons to use"):
         empty.write(tmp_path)
     assert list(tmp_path.iterdir()) == []

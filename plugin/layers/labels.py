@@ -56,6 +56,8 @@ __all__ = [
 _RESERVED = ("fid", "geom", "ogc_fid", "rowid")
 # A straight line in one coordinate system is a curve in the other: so many points follow it.
 _PIECES = 16
+# Degrees from which on an image in degrees is near the line where longitudes begin anew.
+_DATE_LINE = 179.0
 
 
 @dataclass
@@ -237,6 +239,8 @@ def _move(own: QgsCoordinateReferenceSystem, images: Sequence[QgsRasterLayer]) -
         # One that has no place there, such as all of the world, leaves the others.
         with contextlib.suppress(TilthError):
             frame.combineExtentWith(extents.to_crs(image.extent(), image.crs(), crs))
+    if crs.isGeographic() and max(-frame.xMinimum(), frame.xMaximum()) > _DATE_LINE:
+        return None  # QGIS would tear what lies across it; the engine keeps it in one piece
     return _Move(QgsCoordinateTransform(own, crs, QgsProject.instance()), frame)
 
 

@@ -334,6 +334,16 @@ def test_polygons_stay_as_they_are_where_nothing_is_to_transform(tmp_path, crs):
     assert found[1][1] == "MultiPolygon (((2 0, 3 0, 3 1, 2 1, 2 0)))"
 
 
+def test_what_lies_across_the_date_line_is_left_to_the_engine(tmp_path):
+    image = raster(tmp_path, QgsCoordinateReferenceSystem("EPSG:4326"), 179.5, -17)
+    drawn = memory(
+        "Polygon?crs=EPSG:32701&field=class:string(20)",
+        [("Polygon((170000 8100000, 190000 8100000, 190000 8120000, 170000 8100000))", "wood")],
+    )
+    layer, _ = read(labels.snapshot(drawn, "class", images=[image]).write(tmp_path))
+    assert layer.crs().authid() == "EPSG:32701"
+
+
 LOST = "Polygon((9 89, 500000 89, 500000 95, 9 95, 9 89))"
 
 

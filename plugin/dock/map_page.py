@@ -5,7 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Dict, List, Optional
 
-from qgis.core import Qgis, QgsMapLayerProxyModel, QgsProcessingUtils, QgsProject, QgsRasterLayer
+from qgis.core import (
+    Qgis,
+    QgsCoordinateReferenceSystem,
+    QgsMapLayerProxyModel,
+    QgsProcessingUtils,
+    QgsProject,
+    QgsRasterLayer,
+)
 from qgis.gui import QgsFileWidget
 from qgis.PyQt.QtWidgets import QWidget
 
@@ -223,7 +230,8 @@ class MapPage(QWidget):
         crs = self.rectangle.crs
         digits = 4 if crs.isGeographic() else 0
         size = f"{box.width():,.{digits}f} × {box.height():,.{digits}f}"
-        return self.tr("Drawn: {size} in the units of {crs}").format(size=size, crs=crs.authid())
+        name = crs.userFriendlyIdentifier(QgsCoordinateReferenceSystem.ShortString)
+        return self.tr("Drawn: {size} in the units of {crs}").format(size=size, crs=name)
 
     def _ask_rectangle(self) -> None:
         if self.rectangle.rectangle is None:

@@ -542,12 +542,22 @@ def test_where_a_map_was_saved_is_told(map_page: Any, tmp_path: Path) -> None:
     assert "Its file" not in map_page.notice.text()
 
 
+def test_a_rectangle_in_a_system_without_a_code(dock: Any) -> None:
+    crs = QgsCoordinateReferenceSystem.fromProj("+proj=aea +lat_1=10 +lat_2=20 +lon_0=7")
+    dock.show_page(MAP)
+    dock.session.iface.canvas.setDestinationCrs(crs)
+    dock.map.rectangle._tool.extentChanged.emit(QgsRectangle(0, 0, 100, 100))
+    assert crs.isValid() and not crs.authid()
+    assert dock.map.extentHint.text() == "Drawn: 100 × 100 in the units of Custom CRS"
+
+
 def test_a_rectangle_that_is_not_used_stays_away(dock: Any) -> None:
     page, canvas = dock.map, dock.session.iface.canvas
     dock.show_page(MAP)
     canvas.setDestinationCrs(QgsCoordinateReferenceSystem("EPSG:32632"))
     page.rectangle._tool.extentChanged.emit(QgsRectangle(500000, 0, 500100, 100))
     assert page.rectangleRadio.isChecked() and page.rectangle._band.isVisible()
+    assert page.extentHint.text() == "Drawn: 100 × 100 in the units of EPSG:32632"
     page.wholeRadio.setChecked(True)
     assert not page.rectangle._band.isVisible()
 

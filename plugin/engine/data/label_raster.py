@@ -49,11 +49,13 @@ class CodeReader:
             )
         self.source = self.origin.on_grid(grid, nearest=True)
         self.grid = grid
+        self._codes: set[int] = set()
 
     def read(self, col: int, row: int, width: int, height: int) -> np.ndarray:
         """Codes uint16 [H, W] of a window inside the grid; 0 for 0, nodata and negatives.
 
-        Raises TilthError on fractions and on codes beyond 65535.
+        Raises TilthError on fractions, on codes beyond 65535, and on more of them than classes may
+        be: at once, since each would be taken apart by itself.
         """
         values, valid = self.source.read(Window(col, row, width, height), [0])
         layer = np.where(valid & (values[0] > 0), values[0], 0)
@@ -64,7 +66,14 @@ class CodeReader:
             )
         if layer.max(initial=0) > _MAX_CODE:
             raise TilthError(f"{self.path}: the class code {layer.max():.0f} is beyond {_MAX_CODE}")
-        return layer.astype(np.uint16)
+        codes = layer.astype(np.uint16)
+        self._codes.update(np.flatnonzero(np.bincount(codes.ravel())).tolist())
+        if len(self._codes) > _MOST_CLASSES:
+            raise TilthError(
+                f"{self.path}: it has more than {_MOST_CLASSES} different codes; is it a label "
+                "raster?"
+            )
+        return codes
 
     def close(self) -> None:
         """Close the file."""
@@ -101,8 +110,6 @@ def read_label_raster(
     if not labels.polygons:
         raise TilthError(_outside_text(path, origin_grid, images[0]))
     codes = sorted({polygon.code for polygon in labels.polygons})
-    if len(codes) > _MOST_CLASSES:
-        raise TilthError(f"{path}: it has {len(codes)} different codes; is it a label raster?")
     labels.classes = _classes(path, codes, styles)
     if labelled_area:
         add_labelled_areas(labels, labelled_area, images)

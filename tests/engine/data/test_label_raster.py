@@ -98,6 +98,7 @@ def test_elsewhere(image, make_raster):
     [
         (np.full((40, 50), 1.5, np.float32), "fractions such as 1.5"),
         (np.full((40, 50), 70000, np.int32), "70000 is beyond 65535"),
+        (np.arange(2000, dtype=np.int32).reshape(40, 50), "more than 1000 different codes"),
         (np.zeros((40, 50), np.uint8), "no labelled pixel"),
         (np.full((40, 50), 4, np.uint8), "at least 2 classes"),
         (np.ones((2, 40, 50), np.uint8), "2 bands"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import List, Optional
+from typing import Hashable, Iterable, List, Optional
 
 from qgis.core import QgsMapLayer, QgsMapLayerType, QgsProject, QgsProviderRegistry, QgsRasterLayer
 from qgis.PyQt.QtCore import QSize, Qt, QTimer, pyqtSignal
@@ -25,6 +25,11 @@ def is_image(layer: Optional[QgsMapLayer]) -> bool:
 def is_likely(layer: QgsMapLayer) -> bool:
     """Whether a layer is more likely the image than a base map from a server, or Tilth's map."""
     return is_image(layer) and layer.providerType() == "gdal" and not result.is_ours(layer)
+
+
+def identity(layers: Iterable[QgsRasterLayer]) -> Hashable:
+    """Which images these are: a layer that reads something else now is another one."""
+    return tuple((layer.id(), layer.source()) for layer in layers)
 
 
 class ImageList(QWidget):

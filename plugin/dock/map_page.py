@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, Hashable, List, Optional
 
 from qgis.core import (
     Qgis,
@@ -22,8 +22,8 @@ from ..layers import extents, result
 from . import dates, icons, out_files, runs, settings
 from .adapter_choice import AdapterChoice
 from .choices import check_image
-from .connections import Connections
-from .image_list import ImageList
+from .connections import Connections, Places
+from .image_list import ImageList, identity
 from .library import Library
 from .notice import Notice
 from .rectangle import DrawnRectangle
@@ -49,7 +49,8 @@ class MapPage(QWidget):
         self.rectangle = DrawnRectangle(session.iface.mapCanvas(), self)
         self.bar = RunBar(self)
         self.layer_id = ""
-        self._image = ""
+        self._used: Hashable = ()
+        self._places = Places(self._images_changed)
         self._warnings: List[str] = []
         self._project = 0
         self._started_in = 0
@@ -88,6 +89,7 @@ class MapPage(QWidget):
         """Let go of everything outside."""
         self._outside.clear()
         self.images.shut_down()
+        self._places.shut_down()
         self.rectangle.shut_down()
 
     def hideEvent(self, event: Any) -> None:  # noqa: N802 (Qt's name)
@@ -115,16 +117,17 @@ class MapPage(QWidget):
         make_quiet(self.extentHint)
         self._show_several(False)
         self._show_extent()
-        self._image_changed()
+        self._images_changed()
         self._show_dates()
 
     def _connect(self) -> None:
         self.session.engine.installed.connect(self.notice.clear)
         self.runButton.clicked.connect(self.run)
         self.severalCheck.toggled.connect(self._show_several)
+        self.severalCheck.toggled.connect(self._images_changed)
         self.adapters.changed.connect(self._show_dates)
-        self.imageCombo.currentIndexChanged.connect(self._image_changed)
-        self.images.changed.connect(self._forget_dates)
+        self.imageCombo.currentIndexChanged.connect(self._images_changed)
+        self.images.changed.connect(self._images_changed)
         for radio in (self.wholeRadio, self.canvasRadio, self.rectangleRadio):
             radio.toggled.connect(self._show_extent)
         self.rectangleRadio.clicked.connect(self._ask_rectangle)
@@ -139,15 +142,19 @@ class MapPage(QWidget):
         self._outside.add(self.session.iface.mapCanvas().extentsChanged, self._canvas_moved)
 
     def _images(self) -> List[QgsRasterLayer]:
-        if self.severalCheck.isChecked():
-            layers = self.images.layers()
-            if not layers:
-                check_image(None)
-        else:
-            layers = [self.imageCombo.currentLayer()]
+        layers = self._chosen()
+        if not layers:
+            check_image(None)
         for layer in layers:
             check_image(layer)
         return layers
+
+    def _chosen(self) -> List[QgsRasterLayer]:
+        """The images that a map would be made of."""
+        if self.severalCheck.isChecked():
+            return self.images.layers()
+        layer = self.imageCombo.currentLayer()
+        return [layer] if layer is not None else []
 
     def _task(self) -> Any:
         adapter = self.adapters.current()
@@ -194,18 +201,14 @@ class MapPage(QWidget):
         layers = QgsProject.instance().mapLayers().values()
         self.imageCombo.setExceptedLayerList([layer for layer in layers if result.is_ours(layer)])
 
-    def _image_changed(self, *_: object) -> None:
-        """The index tells of removals too, but it also changes where images only move."""
-        layer = self.imageCombo.currentLayer()
-        image = layer.id() if layer is not None else ""
-        if image != self._image:
-            self._image = image
-            if not self.severalCheck.isChecked():
-                self._forget_dates()
-
-    def _forget_dates(self, *_: object) -> None:
-        """Other images have other dates."""
-        self.datesEdit.clear()
+    def _images_changed(self, *_: object) -> None:
+        """Other images have other dates. The combo's index tells of removals too, but it also
+        changes where images only move."""
+        layers = self._chosen()
+        self._places.follow(layers)
+        if identity(layers) != self._used:
+            self._used = identity(layers)
+            self.datesEdit.clear()
 
     def _dated(self) -> bool:
         return dates.heeded_in_mapping(self.adapters.card())

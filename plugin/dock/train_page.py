@@ -15,6 +15,7 @@ from . import icons, out_files, runs, wording
 from .band_match import BandMatch
 from .chart import LearningChart
 from .compare_dialog import CompareDialog
+from .image_list import identity
 from .labels_page import LabelsPage
 from .notice import Notice, tint
 from .opening import open_file
@@ -43,7 +44,7 @@ class TrainPage(QWidget):
         self.task: Optional[runs.TrainTask] = None
         self._warnings: List[str] = []
         self._planned_for: Hashable = None
-        self._images: List[str] = []
+        self._images: Hashable = ()
         self._trained_on: List[str] = []
         self._trained_stack = False
         self._waiting = False  # for the engine to start, with a training wanted
@@ -157,7 +158,7 @@ class TrainPage(QWidget):
 
     def _labels_changed(self) -> None:
         choice = self.labels_page.choice()
-        images = [layer.id() for layer in choice.images]
+        images = identity(choice.images)
         if images != self._images:
             self._images = images
             self.options.forget_dates()
@@ -194,8 +195,7 @@ class TrainPage(QWidget):
     def _subject(self) -> Hashable:
         """What a match of bands is about: the backbone, and the images."""
         choice = self.labels_page.choice()
-        images = tuple(layer.id() for layer in choice.images)
-        return self.options.backbone.current, images, choice.stack
+        return self.options.backbone.current, identity(choice.images), choice.stack
 
     def _planned(self, plan: Any) -> None:
         self._show_plan(self._plan_text(plan))

@@ -196,6 +196,35 @@ def test_several_images_keep_their_dates_when_another_goes(dock: Any, project: Q
     assert dock.map.datesEdit.text() == "2024-06-15, 2024-07-15"
 
 
+def test_dates_stay_when_images_change_that_are_not_used(dock: Any, project: QgsProject) -> None:
+    page = dock.map
+    layers = _rasters("a", "b", "c")
+    page.choose_image(layers[0])
+    page.datesEdit.setText("2024-06-15")
+    page.images.set_layers(layers[1:])
+    project.removeMapLayer(layers[1].id())
+    assert page.datesEdit.text() == "2024-06-15"
+    page.severalCheck.setChecked(True)
+    assert page.datesEdit.text() == ""
+
+
+def test_a_layer_that_reads_another_file_is_another_image(
+    dock: Any, project: QgsProject, tmp_path: Path
+) -> None:
+    layer = _rasters("a")[0]
+    dock.map.choose_image(layer)
+    dock.labels.images.set_layers([layer])
+    subject = dock.train._subject()
+    for page in (dock.map, dock.train):
+        page.datesEdit.setText("2024-06-15")
+    layer.setCrs(QgsCoordinateReferenceSystem("EPSG:32633"))
+    assert dock.map.datesEdit.text() == dock.train.datesEdit.text() == "2024-06-15"
+    assert dock.train._subject() == subject
+    layer.setDataSource(str(shutil.copy(SAMPLE, tmp_path)), "a", "gdal")
+    assert dock.map.datesEdit.text() == dock.train.datesEdit.text() == ""
+    assert dock.train._subject() != subject
+
+
 def test_warnings_of_a_run_stay_when_the_map_is_there(
     dock: Any, project: QgsProject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

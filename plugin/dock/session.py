@@ -144,12 +144,22 @@ class Session(QObject):
             self.engine.mark_broken(message)
             self.tell(message, Qgis.MessageLevel.Critical)
 
+    def _stop_asking(self) -> None:
+        """The environment that was asked is another now: what it answers is about itself."""
+        task, self._asking = self._asking, None
+        if task is not None:
+            task.succeeded.disconnect(self._described)
+            task.failed.disconnect(self._not_described)
+            task.ended.disconnect(self._asked)
+            task.cancel()
+
     def _asked(self) -> None:
         self._asking = None
         self.described.emit()
 
     def renew(self) -> None:
         """The environment is another than before, or may be: ask it again."""
+        self._stop_asking()
         self.pool.restart()
         self.description = {}
         self.engine.refresh()

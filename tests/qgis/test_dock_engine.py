@@ -137,6 +137,27 @@ def test_what_is_installed_takes_the_place_of_a_python_that_did_not_do(
     assert (engine.own, settings.text(module.OWN), engine.state) == ("", "", "ready")
 
 
+def test_another_python_is_asked_where_one_is_still_being_asked(
+    environment: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the old one answers is about itself, such as its devices."""
+    asked: List[Any] = []
+    monkeypatch.setattr(Session, "start", lambda _session, task: asked.append(task))
+    with shown_dock() as dock:
+        session = dock.session
+        session.describe()
+        session.engine._take_own(sys.executable)
+        old, new = asked
+        assert old.isCanceled() and session.asking
+        old.succeeded.emit({"devices": [{"id": "old", "label": "old"}]})
+        old.ended.emit()
+        assert session.asking and not session.devices()
+        new.succeeded.emit({"devices": [{"id": "new", "label": "new"}]})
+        new.ended.emit()
+        assert dock.contents.deviceLabel.text() == "Runs on new" and not session.asking
+        settings.keep(module.OWN, None)
+
+
 def test_a_removal_that_fails_says_why(
     engine: Engine, environment: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

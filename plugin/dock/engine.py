@@ -8,7 +8,7 @@ from typing import Callable, Optional
 from qgis.core import Qgis
 from qgis.PyQt.QtCore import QObject, pyqtSignal
 
-from ..environment import paths, state
+from ..environment import explain, paths, state
 from ..environment.create import remove
 from ..environment.faults import EnvironmentError_
 from ..tasks import registry
@@ -95,6 +95,8 @@ class Engine(QObject):
                 self.state, self.reason = state.state(self.folder)
         except EnvironmentError_ as error:
             self.state, self.reason = "broken", str(error)
+        except OSError as error:
+            self.state, self.reason = "broken", explain.disk(error) or str(error)
 
     def mark_broken(self, reason: str) -> None:
         """The engine was there but did not start."""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any, Dict, List
 
+from qgis.core import Qgis
 from qgis.PyQt.QtCore import QObject
 from qgis.PyQt.QtWidgets import QMenu, QMessageBox
 
+from ..environment import explain
 from ..environment.paths import home
 from . import icons
 from .engine_panel import EnginePanel
@@ -92,7 +94,11 @@ class Footer(QObject):
         self._session.renew()
 
     def _open_home(self) -> None:
-        home().mkdir(parents=True, exist_ok=True)
+        try:
+            home().mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            self._session.tell(explain.disk(error) or str(error), Qgis.MessageLevel.Warning)
+            return
         open_file(home())
 
     def _ask_remove(self) -> None:

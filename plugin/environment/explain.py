@@ -1,13 +1,14 @@
-"""From what a tool printed to one line that helps."""
+"""From what a tool or the system said to one line that helps."""
 
 from __future__ import annotations
 
+import errno
 import re
 import sys
 from pathlib import Path
 from typing import Dict, List
 
-from .paths import log_file
+from .paths import home, log_file
 
 _HINTS = (
     (
@@ -42,7 +43,24 @@ _HINTS = (
     ),
     (r"ermission denied|os error 5|os error 13", "a folder can't be written to"),
 )
+_DENIED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST)
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 RUNTIME_URL = "https://aka.ms/vs/17/release/vc_redist.x64.exe"
+
+
+def disk(error: OSError) -> str:
+    """Why something could not be read or written, and what to do; empty where that is not it."""
+    path = Path(error.filename or home())
+    ours = home() == path or home() in path.parents or path in home().parents
+    elsewhere = ", or set TILTH_HOME to a folder {}" if ours else ""
+    if error.errno in _FULL:
+        return f"The disk of {path} is full: make room" + elsewhere.format("on another disk") + "."
+    if error.errno in _DENIED:
+        return (
+            f"{path} can't be used ({error.strerror}): check whose it is and who may write there"
+            f"{elsewhere.format('of your own')}."
+        )
+    return ""
 
 
 def uv_failed(what: str, lines: List[str]) -> str:

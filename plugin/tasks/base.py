@@ -15,6 +15,7 @@ from qgis.core import Qgis, QgsMessageLog, QgsRasterBlockFeedback, QgsTask
 from qgis.PyQt.QtCore import pyqtSignal
 
 from ..engine.errors import TilthError
+from ..environment import explain
 from ..worker.faults import WorkerError
 from .threads import pool_of_tasks, thread_lent
 
@@ -76,13 +77,13 @@ class BaseTask(QgsTask):
         except TilthError as error:
             kind = "input" if self.wanted() else "cancelled"
             self._fault = (kind, str(error), "")
-        except Exception as error:  # a fault of ours; nothing may leave a thread of QGIS
-            QgsMessageLog.logMessage(traceback.format_exc(), LOG_TAG, Qgis.MessageLevel.Critical)
-            self._fault = (
-                "internal" if self.wanted() else "cancelled",
-                f"{type(error).__name__}: {error} (details are in the Tilth log of QGIS)",
-                "",
-            )
+        except Exception as error:  # nothing may leave a thread of QGIS
+            known = explain.disk(error) if isinstance(error, OSError) else ""
+            if not known:  # a fault of ours
+                details, level = traceback.format_exc(), Qgis.MessageLevel.Critical
+                QgsMessageLog.logMessage(details, LOG_TAG, level)
+                known = f"{type(error).__name__}: {error} (details are in the Tilth log of QGIS)"
+            self._fault = ("internal" if self.wanted() else "cancelled", known, "")
         return self._fault is None
 
     def finished(self, result: bool) -> None:

@@ -12,7 +12,7 @@ from typing import Any, Callable, Dict, Mapping, Optional, Sequence, Union
 
 from ..engine import jobs, protocol
 from ..engine.errors import TilthError
-from ..environment import paths
+from ..environment import explain, paths
 from ..environment.child import child_environment
 from ..environment.exclusive import in_use
 from . import faults, process
@@ -192,8 +192,9 @@ class WorkerClient:
                 with in_use(paths.use_file(self.python.parent.parent)) as held:
                     self._process = process.WorkerProcess(self._argv, environment, log, held)
             except OSError as error:
+                why = explain.disk(error) or str(error)
                 raise WorkerError(
-                    "environment", f"The engine could not be started: {error}"
+                    "environment", f"The engine could not be started: {why}"
                 ) from error
             return self._process
 

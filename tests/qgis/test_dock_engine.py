@@ -158,6 +158,30 @@ def test_another_python_is_asked_where_one_is_still_being_asked(
         settings.keep(module.OWN, None)
 
 
+def test_a_home_that_can_not_be_used_is_told_in_one_line(
+    qgis_app: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "home"
+    home.touch()
+    monkeypatch.setenv("TILTH_HOME", str(home))
+    monkeypatch.setenv("TILTH_PYTHON", sys.executable)
+    with shown_dock() as dock:
+        assert wait(lambda: dock.session.engine.state == "broken")
+        assert f"{home / 'logs'} can't be used (" in dock.session.engine.reason
+        assert "set TILTH_HOME" in dock.session.engine.reason
+        assert "Errno" not in dock.session.engine.reason
+
+        told: List[str] = []
+        task = WorkTask("Writing", lambda: (home / "runs").mkdir(parents=True))
+        task.failed.connect(lambda _kind, message, _log: told.append(message))
+        registry.start(task)
+        assert wait(lambda: told)
+        dock.footer._open_home()
+        wait(lambda: False, 0.1)
+        for said in (told[0], dock.session.iface.bar.currentItem().text()):
+            assert f"{home}" in said and " can't be used (" in said and "Error" not in said
+
+
 def test_a_removal_that_fails_says_why(
     engine: Engine, environment: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -170,7 +170,8 @@ class MapPage(QWidget):
             confidence=str(result.confidence_path(out)) if self.confidenceCheck.isChecked() else "",
             device=settings.text("train/device", "auto"),
         )
-        return runs.mapping(self.session.pool, images, job, adapter.name)
+        resolution = self.adapters.card().get("resolution_m")
+        return runs.mapping(self.session.pool, images, job, adapter.name, resolution)
 
     def _out_file(self, name: str) -> Path:
         chosen = self.fileWidget.filePath().strip()

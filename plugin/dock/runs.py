@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional, Sequence
 
 from qgis.core import QgsCoordinateReferenceSystem, QgsFeedback, QgsRectangle
-from qgis.PyQt.QtCore import pyqtSignal
+from qgis.PyQt.QtCore import QCoreApplication, pyqtSignal
 
 from ..engine.compare_job import CompareJob
 from ..engine.errors import TilthError
@@ -27,6 +27,10 @@ from .choices import LabelChoice
 _DAYS_KEPT = 7
 # What a comparison reads, which can be written again.
 _COPIES = ("*.gpkg*", "*.tif*")
+
+
+def _tr(text: str) -> str:
+    return QCoreApplication.translate("Runs", text)
 
 
 class LabelTask(JobTask):
@@ -169,16 +173,23 @@ def planning(pool: WorkerPool, choice: LabelChoice, options: TrainJob) -> JobTas
 
 
 def mapping(
-    pool: WorkerPool, images: Sequence[Any], job: PredictJob, name: str, box: Any = None
+    pool: WorkerPool,
+    images: Sequence[Any],
+    job: PredictJob,
+    name: str,
+    resolution: Optional[float] = None,
 ) -> JobTask:
-    """In the main thread: the task that maps. ``box`` is the extent to read. Raises TilthError."""
-    extent = box if isinstance(box, Extent) else job.extent
-    snapshot = imagery.snapshot(images, extent)
+    """In the main thread: the task that maps. ``resolution`` is the adapter's, in metres: images
+    that have none of their own are read at it. Raises TilthError."""
+    snapshot = imagery.snapshot(images, job.extent, resolution)
     return JobTask(f"Mapping with {name}", pool, job, [_image_step(snapshot)])
 
 
 def _steps(choice: LabelChoice, job: TrainJob, names: Dict[str, str]) -> List[Step]:
     choice.check()
+    reach = _reach(choice)
+    if reach is None:
+        _check_ends(choice)
     job.stack = choice.stack
     steps: List[Step] = []
     if choice.polygons and choice.layer is not None:
@@ -191,7 +202,7 @@ def _steps(choice: LabelChoice, job: TrainJob, names: Dict[str, str]) -> List[St
             steps.append(_area_step(area, names))
     elif choice.raster is not None:
         steps.append(_raster_step(choice))
-    steps.append(_image_step(imagery.snapshot(choice.images, _reach(choice))))
+    steps.append(_image_step(imagery.snapshot(choice.images, reach)))
     return steps
 
 
@@ -212,6 +223,18 @@ def _reach(choice: LabelChoice) -> Optional[Extent]:
         box.combineExtentWith(extents.to_crs(extents.rectangle_of(extent), own, crs))
     box.grow(0.2 * max(box.width(), box.height()))
     return Extent(box.xMinimum(), box.yMinimum(), box.xMaximum(), box.yMaximum(), crs=found[0].crs)
+
+
+def _check_ends(choice: LabelChoice) -> None:
+    """Raise TilthError where a layer would have to be read whole that has no end."""
+    for layer in [*choice.images, *([] if choice.polygons else [choice.raster])]:
+        if not imagery.has_end(layer):
+            words = _tr(
+                "The layer “{}” has no end, as it comes from a server: with polygons, and as the"
+                " only image, it is read where they lie. Else save the part that you need (Export ▸"
+                " Save As… in the layer's menu) and use that file."
+            )
+            raise TilthError(words.format(layer.name()))
 
 
 def _label_step(snapshot: labels.LabelSnapshot, names: Dict[str, str]) -> Step:

@@ -54,7 +54,7 @@ def describe(layer: QgsRasterLayer) -> ImageDescription:
     """What the dock says about a layer."""
     own = raster_export.band_names(layer)
     bands = [name or f"Band {number}" for number, name in enumerate(own, start=1)]
-    sized = layer.width() > 0 and layer.height() > 0
+    sized = has_end(layer)
     size = f"{layer.width()} × {layer.height()} pixels" if sized else ""
     resolution = _resolution_text(layer) if sized else ""
     count = "1 band" if len(bands) == 1 else f"{len(bands)} bands"
@@ -111,12 +111,18 @@ def snapshot(
 ) -> ImageSnapshot:
     """In the main thread: what is needed to read the layers later in a task's thread.
 
-    ``extent`` and ``resolution`` (units of the layer's CRS a pixel) matter only for layers that
-    have to be exported; an XYZ or WMS layer needs at least the extent. Raises TilthError.
+    ``extent`` matters only for layers that have to be exported, ``resolution`` (metres a pixel on
+    the ground) only for those without pixels of their own: an XYZ or WMS layer, which needs at
+    least the extent. Raises TilthError.
     """
     if not layers:
         raise TilthError("images: nothing given; pick at least one image")
     return ImageSnapshot([_source(layer, extent, resolution) for layer in layers])
+
+
+def has_end(layer: QgsRasterLayer) -> bool:
+    """Whether the layer has pixels of its own, and can be read whole (XYZ and WMS can't)."""
+    return layer.width() > 0 and layer.height() > 0
 
 
 def why_export(layer: QgsRasterLayer) -> str:

@@ -15,7 +15,9 @@ from xml.etree import ElementTree  # nosec B405
 from qgis.core import (
     QgsCoordinateReferenceSystem,
     QgsCoordinateTransformContext,
+    QgsDistanceArea,
     QgsFeedback,
+    QgsGeometry,
     QgsProject,
     QgsProviderRegistry,
     QgsRasterBlockFeedback,
@@ -59,7 +61,8 @@ def plan(
 ) -> Export:
     """In the main thread: how the layer, or its part inside ``extent``, is written.
 
-    ``extent`` is in the layer's CRS. Raises TilthError where there would be too much.
+    ``extent`` is in the layer's CRS; a layer without pixels of its own is read at ``resolution``,
+    in metres on the ground. Raises TilthError where there would be too much.
     """
     own = _pixel_size(layer)
     if extent is None and own is None:
@@ -67,11 +70,11 @@ def plan(
             f"image: the layer {layer.name()!r} has no end; choose an extent to read it in"
         )
     box = QgsRectangle(extent if extent is not None else layer.extent())
-    width, height = own or (0.0, 0.0)
-    if own is not None and resolution is None:
+    if own is not None:
+        width, height = own
         box = _on_grid(box, layer)
     else:
-        width = height = resolution or _finest(layer, box)
+        width = height = _units(resolution, layer, box) if resolution else _finest(layer, box)
     columns = max(1, round(box.width() / width))
     rows = max(1, round(box.height() / height))
     if columns * rows > limit:
@@ -206,6 +209,17 @@ def _whole_pixels(box: QgsRectangle, width: float, height: float) -> QgsRectangl
     return QgsRectangle(
         box.xMinimum(), box.yMaximum() - height, box.xMinimum() + width, box.yMaximum()
     )
+
+
+def _units(metres: float, layer: QgsRasterLayer, box: QgsRectangle) -> float:
+    """A length on the ground, in the middle of the box, as one in the layer's CRS."""
+    measure = QgsDistanceArea()
+    measure.setSourceCrs(layer.crs(), QgsProject.instance().transformContext())
+    measure.setEllipsoid("EPSG:7030")  # WGS 84's
+    middle = QgsRectangle(box)
+    middle.scale(0.001)
+    ground = measure.measureArea(QgsGeometry.fromRect(middle))
+    return metres * math.sqrt(middle.width() * middle.height() / ground)
 
 
 def _finest(layer: QgsRasterLayer, box: QgsRectangle) -> float:

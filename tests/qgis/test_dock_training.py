@@ -329,3 +329,27 @@ def test_a_run_that_is_given_up_leaves_its_name(dock: Any, started: List[Any]) -
 
     dock.train.train()
     assert started.pop().job.out == task.job.out
+
+
+def test_a_server_s_layer_among_others_is_told_what_to_do(dock: Any, started: List[Any]) -> None:
+    """The Train page offers no extent to choose."""
+    _tell(dock)
+    uri = "type=xyz&url=http://127.0.0.1:9/%7Bz%7D/%7Bx%7D/%7By%7D&zmin=0&zmax=16"
+    tiles = QgsRasterLayer(uri, "tiles", "wms")
+    QgsProject.instance().addMapLayer(tiles)
+    page, images = dock.train, dock.labels.images
+    images.set_layers([_image("image"), tiles])
+    page.train()
+    assert "“tiles” has no end" in page.notice.text()
+    assert "Save As…" in page.notice.text() and "extent" not in page.notice.text()
+
+    images.set_layers([tiles])
+    dock.labels.rasterCombo.setLayer(_image("classes"))
+    dock.labels.rasterRadio.setChecked(True)
+    page.train()
+    assert "“tiles” has no end" in page.notice.text()
+
+    dock.labels.polygonsRadio.setChecked(True)
+    page.train()
+    assert page.notice.text() == "" and len(started) == 1
+    started[0].ended.emit()

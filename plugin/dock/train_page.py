@@ -223,6 +223,10 @@ class TrainPage(QWidget):
         self.labels_page.show_refusal(message)
 
     def _show_plan(self, text: str) -> None:
+        frame = self.resultFrame
+        if frame.visibleRegion().boundingRect().height() == frame.height():
+            # The plan takes room below: the result stays in view all the same.
+            self._scroll_to(frame)
         self.planLabel.setText(text)
         self.planLabel.setVisible(bool(text) and not self.bar.busy)
 

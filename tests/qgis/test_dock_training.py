@@ -353,3 +353,20 @@ def test_a_server_s_layer_among_others_is_told_what_to_do(dock: Any, started: Li
     page.train()
     assert page.notice.text() == "" and len(started) == 1
     started[0].ended.emit()
+
+
+def test_the_result_stays_in_view_when_the_plan_comes_back(dock: Any, started: List[Any]) -> None:
+    _tell(dock)
+    page = dock.train
+    dock.parentWidget().resize(900, 640)
+    page.notice.hide()
+    _train(dock, started)
+
+    def whole() -> bool:
+        frame = page.resultFrame
+        return frame.visibleRegion().boundingRect().height() == frame.height()
+
+    assert wait(whole, 5)
+    page.planner.planned.emit({"text": "It trains an adapter on the labels. " * 12})
+    wait(lambda: False, 0.2)
+    assert page.planLabel.isVisible() and whole()

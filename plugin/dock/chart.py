@@ -6,7 +6,7 @@ from typing import Any, Dict, List, Optional, Tuple
 
 from qgis.PyQt.QtCore import QPointF, QRectF, QSize, Qt
 from qgis.PyQt.QtGui import QColor, QPainter, QPalette, QPen, QPolygonF, QTextOption
-from qgis.PyQt.QtWidgets import QSizePolicy, QWidget
+from qgis.PyQt.QtWidgets import QLabel, QSizePolicy, QWidget
 
 LOSS = QColor("#d95f02")
 SCORE = QColor("#2f7fc1")
@@ -14,8 +14,11 @@ _GAP = 10  # between the entries of the legend
 Points = List[Tuple[int, float]]
 
 
-class LearningChart(QWidget):
-    """Training loss and validation score by epoch."""
+class LearningChart(QLabel):
+    """Training loss and validation score by epoch.
+
+    A label, since QGIS's dark themes give these the colour of text, and bare widgets none.
+    """
 
     def __init__(self, parent: Optional[QWidget] = None) -> None:
         super().__init__(parent)
@@ -48,6 +51,8 @@ class LearningChart(QWidget):
     def paintEvent(self, event: Any) -> None:  # noqa: N802 (Qt's name)
         painter = QPainter(self)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        # Epochs go from left to right in any language.
+        painter.setLayoutDirection(Qt.LayoutDirection.LeftToRight)
         font = self.font()
         if font.pointSizeF() > 0:
             font.setPointSizeF(font.pointSizeF() * 0.88)

@@ -22,7 +22,7 @@ from qgis.core import (
     QgsSettings,
     QgsVectorLayer,
 )
-from qgis.PyQt.QtCore import QDate, QRectF
+from qgis.PyQt.QtCore import QDate, QRectF, Qt
 from qgis.PyQt.QtGui import QTextDocument
 from tilth.plugin import tilth_plugin
 from tilth.plugin.dock import (
@@ -37,7 +37,7 @@ from tilth.plugin.dock import (
     wording,
 )
 from tilth.plugin.dock.class_scan import ClassCount
-from tilth.plugin.dock.dock_widget import MAP, TRAIN
+from tilth.plugin.dock.dock_widget import LABELS, MAP, TRAIN
 from tilth.plugin.dock.library import Adapter
 from tilth.plugin.dock.method_fields import DEFAULTS
 from tilth.plugin.engine.errors import TilthError
@@ -328,6 +328,35 @@ def test_the_chart_leaves_out_what_is_missing(dock: Any) -> None:
     assert not widget.grab().isNull()
     widget.clear()
     assert not widget.grab().isNull()
+
+
+def test_the_chart_is_drawn_in_the_colour_of_text_that_a_theme_gives(dock: Any) -> None:
+    page = dock.train
+    page.setStyleSheet("QLabel { color: #aabbcc }")
+    page.chart.ensurePolished()
+    assert page.chart._ink(255).name() == "#aabbcc"
+
+
+def test_the_chart_goes_from_left_to_right_in_any_language(dock: Any) -> None:
+    pictures = []
+    for direction in (Qt.LayoutDirection.LeftToRight, Qt.LayoutDirection.RightToLeft):
+        widget = chart.LearningChart()
+        widget.setLayoutDirection(direction)
+        widget.add(1, 3, {"train_loss": 1.5, "validation_score": 0.2})
+        widget.add(2, 3, {"train_loss": 0.5, "validation_score": 0.7})
+        pictures.append(widget.grab().toImage())
+    assert pictures[0] == pictures[1]
+
+
+def test_large_letters_can_be_scrolled_to_and_do_not_run_together(dock: Any) -> None:
+    dock.contents.deviceLabel.setText("Runs on a card with a very long name indeed")
+    dock.setStyleSheet("* { font-size: 22pt }")
+    for number, page in ((LABELS, dock.labels), (MAP, dock.map)):
+        dock.show_page(number)
+        wait(lambda: False, 0.1)
+        inner, view = page.scroll.widget(), page.scroll.viewport()
+        assert inner.width() <= view.width() or page.scroll.horizontalScrollBar().isVisible()
+    assert dock.contents.deviceLabel.wordWrap()
 
 
 @pytest.mark.parametrize("value", [0.0, 0.003, 0.99, 1.0, 1.01, 7.2, 83.0, 1e6])

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from . import devices
+from .adapter_file import read_card
 from .errors import TilthError
 from .events import Reporter
 from .jobs import FORESTS, NO_BACKBONE, PlanJob, TrainJob
@@ -15,7 +16,14 @@ from .memory import Portion, told_clearly
 from .method_list import METHODS
 from .model.methods.method import Method
 from .model.segmenter import build, trainable
-from .prepare import Prepared, backbone_entry, check_weights, matching_entry, prepared
+from .prepare import (
+    Prepared,
+    backbone_entry,
+    check_weights,
+    go_on_from,
+    matching_entry,
+    prepared,
+)
 from .training import memory
 from .training.growth import MOST
 from .training.scoring import Settings
@@ -29,7 +37,10 @@ def plan(job: PlanJob, reporter: Reporter) -> dict[str, Any]:
     job = PlanJob(job.train.settled())
     devices.set_threads(job.train.threads)
     device = devices.choose(job.train.device)
+    earlier = job.train.continue_from
     with prepared(job.train, device, reporter) as ready:
+        if earlier:
+            go_on_from(ready, earlier, read_card(earlier))
         of_job = (Method.of(job.train), ready.decoder, ready.inputs, len(ready.codes))
         counts = trainable(job.train.backbone, *of_job)
         reporter.progress(0.5, "Timing a step")
@@ -52,7 +63,7 @@ def plan(job: PlanJob, reporter: Reporter) -> dict[str, Any]:
             },
             "backbone": job.train.backbone,
             "matching": matching_entry(ready),
-            "normalisation": "card" if ready.normalisations[0].by_card else "image",
+            "normalisation": "image" if ready.inputs.own_statistics else "card",
             "zoom": ready.inputs.zoom,
             "trainable_parameters": {"backbone": counts[0], "decoder": counts[1]},
         }

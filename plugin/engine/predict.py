@@ -242,7 +242,7 @@ def _write(
     card = model.card
     classes = card["classes"]
     codes = np.array([entry["code"] for entry in classes])
-    mask = Mask.open(job.mask, image) if job.mask else None
+    mask = _mask(job, image, window) if job.mask else None
     transform = compose(image.transform, Affine.translation(window.col_off, window.row_off))
     grid = Grid(card["chip"], card["chip"] // 4)
     mapper = Mapper(
@@ -292,7 +292,25 @@ def _write(
             pixels += int(known.sum())
             done += share
         reporter.progress(0.98, "Writing the map")
+    if pixels == 0:
+        reporter.warn(
+            f"{image.name}: it has no data where it was to be mapped: the map is empty; check its "
+            "nodata value, the extent and the mask"
+        )
     return pixels
+
+
+def _mask(job: PredictJob, image: Image, window: Window) -> Mask:
+    """The job's mask. Raises TilthError where it leaves nothing of the window to map."""
+    mask = Mask.open(job.mask, image)
+    if not any(mask.inside(block).any() for block in blocks(window, 1, 1)):
+        where = f"the extent on {image.name}" if job.extent else image.name
+        raise TilthError(
+            f"mask: no polygon of {job.mask} holds the centre of a pixel of {where}: nothing would "
+            "be mapped; draw larger polygons, choose an extent that they lie in, or map without a "
+            "mask"
+        )
+    return mask
 
 
 def _stepper(reporter: Reporter, done: float, share: float):  # type: ignore[no-untyped-def]

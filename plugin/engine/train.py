@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 from dataclasses import dataclass
@@ -33,7 +32,14 @@ from .model.methods import adapt
 from .model.methods.method import Method
 from .model.segmenter import Segmenter, build, restore, stored
 from .normalise import Normalisation
-from .prepare import CHIPS, Prepared, backbone_entry, check_weights, held_out_entry, prepared
+from .prepare import (
+    Prepared,
+    backbone_entry,
+    check_weights,
+    go_on_from,
+    held_out_entry,
+    prepared,
+)
 from .report import training_report
 from .trained_card import trained_card
 from .training import checkpoint, memory
@@ -201,21 +207,7 @@ def _segmenter(job: TrainJob, ready: Prepared, reporter: Reporter) -> tuple[Segm
     if not job.continue_from:
         return _built(job, ready, Method.of(job))
     earlier = adapter_file.read(job.continue_from)
-    # One that has never looked at tokens or discriminants has learnt without them.
-    known = DecoderSettings.from_dict(earlier.card["decoder"])
-    ready.decoder = dataclasses.replace(
-        ready.decoder,
-        tokens=known.tokens and ready.decoder.tokens,
-        discriminants=known.discriminants,
-    )
-    # The network is told in which units values come to it, and has learnt from chips of a size,
-    # enlarged so many times: those are the earlier adapter's, whatever is drawn now.
-    chip, zoom = earlier.card["chip"], Inputs.from_dict(earlier.card["inputs"]).zoom
-    if chip not in CHIPS:
-        raise adapter_file.damaged(job.continue_from, f"no training has chips of {chip} pixels")
-    own = not Normalisation.from_dict(earlier.card["normalisation"]).by_card
-    ready.inputs = dataclasses.replace(ready.inputs, own_statistics=own, zoom=zoom)
-    ready.settings = dataclasses.replace(ready.settings, chip=chip)
+    go_on_from(ready, job.continue_from, earlier.card)
     segmenter, method = _built(job, ready, Method.of(job))
     for text in _continue(job, ready, segmenter, method, earlier):
         reporter.warn(text)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from tilth_engine import devices
+from tilth_engine.backbones.inputs import Inputs
 from tilth_engine.describe import describe
 from tilth_engine.errors import TilthError
 from tilth_engine.events import Reporter
@@ -12,7 +13,7 @@ from tilth_engine.planning import duration, plan
 from tilth_engine.prepare import chip_size
 from tilth_engine.train import train
 
-from .worlds import scene, train_job, write_image
+from .worlds import scene, train_job, write_adapter, write_image
 
 
 def planned(folder, **changes):
@@ -35,6 +36,15 @@ def test_a_plan(tmp_path):
     assert result["warnings"] == []
     assert 0 < result["seconds"] < 600
     assert {path.name for path in set(tmp_path.iterdir()) - before} == {"scene.tif", "labels.gpkg"}
+
+
+def test_a_plan_to_go_on_has_the_earlier_zoom(tmp_path):
+    """Another one than the labels would give, and timed with its chips."""
+    inputs = Inputs((485.0, 560.0, 660.0, 840.0), resolution_m=10.0, zoom=1.5).to_dict()
+    earlier = write_adapter(tmp_path / "a.tilth", inputs=inputs)
+
+    assert planned(tmp_path)["zoom"] != 1.5
+    assert planned(tmp_path, continue_from=earlier)["zoom"] == 1.5
 
 
 @pytest.mark.parametrize(

@@ -232,6 +232,18 @@ def test_a_mask_elsewhere_is_told(trained, maps, tmp_path):
     assert not (tmp_path / "map.tif").exists()
 
 
+def test_a_mask_that_leaves_nothing_to_map_is_told(trained, maps, tmp_path):
+    """One beside the extent, and one whose polygon lies between the centres of pixels."""
+    corner = Extent(500_000, 4_999_900, 500_100, 5_000_000)
+    for shape, extent in ((square(40, 40), corner), (square(40.6, 40.6, 0.8), None)):
+        mask = write_polygons(tmp_path / "mask.gpkg", [shape])
+        with pytest.raises(TilthError, match=r"mask: no polygon of .* holds the centre") as caught:
+            maps(trained.job.images[0], mask=mask, extent=extent)
+        assert ("extent on" in str(caught.value)) == (extent is not None)
+        assert not (tmp_path / "map.tif").exists()
+        Path(mask).unlink()
+
+
 # Gaps and sizes
 
 
@@ -256,6 +268,7 @@ def test_an_image_of_nothing_is_a_map_of_nothing(maps, tmp_path):
 
     assert not maps(image).any()
     assert maps.result["pixels"] == 0
+    assert any("the map is empty" in text for text in maps.warnings)
 
 
 @pytest.mark.parametrize(("height", "width"), [(20, 20), (64, 64), (1, 90), (90, 1), (65, 130)])

@@ -96,6 +96,8 @@ class Source:
     nodata: list[float | None] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     parents: list[rasterio.DatasetReader] = field(default_factory=list)
+    # The last band is the file's mask, resampled: beside nodata values GDAL leaves masks out.
+    cover: WarpedVRT | None = None
 
     @property
     def can_have_gaps(self) -> bool:
@@ -152,6 +154,8 @@ class Source:
         valid = np.ones((int(window.height), int(window.width)), bool)
         if self.alpha:
             valid &= self.dataset.read(self.alpha, window=window) > 0
+        if self.cover is not None:
+            valid &= self.cover.read(self.cover.count, window=window) > 0
         masks = {number for number in numbers if self._mask_of(number)}
         if masks and MaskFlags.per_dataset in self.dataset.mask_flag_enums[min(masks) - 1]:
             masks = {min(masks)}
@@ -167,35 +171,68 @@ class Source:
         """
         if self.grid.same_pixels(grid):
             return self
-        if self.alpha == 0 and _alpha_numbers(self.dataset):
-            raise _no_transparency(self.path, "for the stack")
         both = self.grid.crs and grid.crs
         # GDAL wants some system on both sides; equal ones cancel out.
         plane = CRS.from_epsg(3857)
-        floats = np.dtype(self.dataset.dtypes[0]).kind == "f"
-        options: dict[str, Any] = {}
-        if floats and self.dataset.nodata is None:
-            options["src_nodata"] = float("nan")
-        by_band = self._gaps_by_band
-        if by_band:
-            # Else GDAL takes only what is nodata in all bands for a gap, and blends the rest in.
-            options["UNIFIED_SRC_NODATA"] = "PARTIAL"
-        warped = WarpedVRT(
-            self.dataset,
+        warped = self._warped(
+            "for the stack",
+            Resampling.nearest if nearest else self._resampling(grid),
             src_crs=self.grid.crs if both else plane,
             src_transform=None if both else self.grid.transform,
             crs=grid.crs if both else plane,
             transform=grid.transform,
             width=grid.width,
             height=grid.height,
+        )
+        warped.grid = grid
+        return warped
+
+    def by_points(self, *, nearest: bool = False) -> Source:
+        """The same bands where the file's control points say that they lie."""
+        crs = self.dataset.gcps[1]
+        exact = nearest or self.palette is not None or self._untold_gaps
+        resampling = Resampling.nearest if exact else Resampling.bilinear
+        try:
+            warped = self._warped("by its control points", resampling, src_crs=crs, crs=crs)
+        except RASTER_FAULTS as error:
+            raise TilthError(
+                f"{self.path}: its control points can't be used ({error}); georeference it again"
+            ) from None
+        warped.grid, warped.georeferenced = _grid(warped.dataset)
+        return warped
+
+    def _warped(self, why: str, resampling: Resampling, **place: Any) -> Source:
+        """The bands resampled to a place; gaps are those of the file, and what it doesn't reach."""
+        if self.alpha == 0 and _alpha_numbers(self.dataset):
+            raise _no_transparency(self.path, why)
+        options: dict[str, Any] = {}
+        if np.dtype(self.dataset.dtypes[0]).kind == "f" and self.dataset.nodata is None:
+            options["src_nodata"] = float("nan")
+        if self._gaps_told_twice:
+            # Else GDAL moves what is nodata, but not transparent, to the next value beside it.
+            options["src_nodata"] = None
+        by_band = self._gaps_by_band
+        if by_band:
+            # Else GDAL takes only what is nodata in all bands for a gap, and blends the rest in.
+            options["UNIFIED_SRC_NODATA"] = "PARTIAL"
+        warped = WarpedVRT(
+            self.dataset,
             add_alpha=self.alpha == 0 and not by_band,
-            resampling=Resampling.nearest if nearest else self._resampling(grid),
+            resampling=resampling,
+            **place,
             **options,
         )
-        alpha = 0 if by_band else self.alpha or warped.count
-        return Source(
-            **{**self.__dict__, "dataset": warped, "grid": grid, "alpha": alpha},
-        ).with_parent(self.dataset)
+        result = Source(**{**self.__dict__, "dataset": warped}).with_parent(self.dataset)
+        result.alpha = 0 if by_band else self.alpha or warped.count
+        if self.cover is not None or (self._masked and self._gaps_told_twice):
+            result.cover = WarpedVRT(
+                self.cover or self.dataset,
+                add_alpha=self.cover is None,
+                UNIFIED_SRC_NODATA="NO",
+                **place,
+            )
+            result = result.with_parent(result.cover)
+        return result
 
     def with_parent(self, parent: rasterio.DatasetReader) -> Source:
         """Remember a dataset that ``dataset`` reads from, so that closing closes it too."""
@@ -209,6 +246,19 @@ class Source:
         if value is None or self._several_nodata or self.alpha or self._masked:
             return False
         return _fits(value, dtype) and not _may_be_measured(value, dtype)
+
+    @property
+    def _untold_gaps(self) -> bool:
+        """Whether GDAL is not told of all nodata values, and would blend them in.
+
+        Of several ones rasterio tells it one alone.
+        """
+        return self._several_nodata or self._gaps_told_twice
+
+    @property
+    def _gaps_told_twice(self) -> bool:
+        """Whether there are nodata values beside transparency or a mask."""
+        return bool(self.alpha or self._masked) and any(v is not None for v in self.nodata)
 
     @property
     def _several_nodata(self) -> bool:
@@ -227,8 +277,7 @@ class Source:
         same_crs = self.grid.crs == grid.crs or not (self.grid.crs and grid.crs)
         if self.palette is not None or (same_crs and whole and unit):
             return Resampling.nearest
-        # Of several nodata values rasterio tells GDAL one alone; the others would be blended in.
-        return Resampling.nearest if self._several_nodata else Resampling.bilinear
+        return Resampling.nearest if self._untold_gaps else Resampling.bilinear
 
     def close(self) -> None:
         """Close the file."""
@@ -244,19 +293,6 @@ def open_source(path: str, *, palette: bool = True) -> Source:
     dataset = _open(path)
     _check_bands(path, dataset)
     told: list[str] = []
-    parents: list[rasterio.DatasetReader] = []
-    if dataset.gcps[0] and dataset.transform == Affine.identity():
-        parents.append(dataset)
-        # What lies between two codes is a third one.
-        coded = not palette or _palette(dataset) is not None
-        dataset = _by_points(path, dataset, Resampling.nearest if coded else Resampling.bilinear)
-    grid, georeferenced = _grid(dataset)
-    if grid.transform.determinant == 0:
-        raise TilthError(f"{path}: its georeference is broken (pixels without a size); mend it")
-    if not georeferenced:
-        told.append(f"{path}: it has no georeference; its pixels are taken as coordinates")
-    elif grid.crs is None:
-        told.append(f"{path}: it has no coordinate system")
     colours = _palette(dataset) if palette else None
     alpha = _alpha(dataset, told, path)
     if colours is not None:
@@ -266,19 +302,17 @@ def open_source(path: str, *, palette: bool = True) -> Source:
         numbers = [number for number in dataset.indexes if number != alpha]
         bands = _bands(dataset, numbers, path)
     nodata = [dataset.nodatavals[number - 1] for number in numbers]
-    return Source(
-        path,
-        dataset,
-        grid,
-        georeferenced,
-        bands,
-        numbers,
-        alpha,
-        colours,
-        nodata,
-        told,
-        parents,
-    )
+    source = Source(path, dataset, *_grid(dataset), bands, numbers, alpha, colours, nodata, told)
+    if dataset.gcps[0] and dataset.transform == Affine.identity():
+        # What lies between two codes is a third one.
+        source = source.by_points(nearest=not palette)
+    if source.grid.transform.determinant == 0:
+        raise TilthError(f"{path}: its georeference is broken (pixels without a size); mend it")
+    if not source.georeferenced:
+        told.append(f"{path}: it has no georeference; its pixels are taken as coordinates")
+    elif source.grid.crs is None:
+        told.append(f"{path}: it has no coordinate system")
+    return source
 
 
 def _open(path: str) -> rasterio.DatasetReader:
@@ -293,22 +327,6 @@ def _open(path: str) -> rasterio.DatasetReader:
         reason = str(error).replace(path, "").strip(" :'")
         raise TilthError(
             f"{path}: it can't be opened as an image ({reason}); give a raster that GDAL reads"
-        ) from None
-
-
-def _by_points(
-    path: str, dataset: rasterio.DatasetReader, resampling: Resampling
-) -> rasterio.DatasetReader:
-    """The image brought to where its control points say that it lies."""
-    tagged = bool(_alpha_numbers(dataset))
-    if tagged and not _alpha(dataset, [], path):
-        raise _no_transparency(path, "by its control points")
-    crs = dataset.gcps[1]
-    try:
-        return WarpedVRT(dataset, src_crs=crs, crs=crs, resampling=resampling, add_alpha=not tagged)
-    except RASTER_FAULTS as error:
-        raise TilthError(
-            f"{path}: its control points can't be used ({error}); georeference it again"
         ) from None
 
 
@@ -384,8 +402,6 @@ def _alpha(dataset: rasterio.DatasetReader, told: list[str], path: str) -> int:
         return 0
     number = tagged[-1]
     text = (dataset.descriptions[number - 1] or "").lower()
-    if isinstance(dataset, WarpedVRT):
-        return number
     shape = (min(256, dataset.height), min(256, dataset.width))
     try:
         values = dataset.read(number, out_shape=shape)

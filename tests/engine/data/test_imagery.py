@@ -307,6 +307,43 @@ def test_control_points_only(make_raster):
         assert valid.all() and np.array_equal(got, ramp())
 
 
+def _cleared(values, kind, nodata):
+    """The file's options that make the upper 30 rows transparent, by an alpha band or a mask."""
+    opaque = np.full(values.shape[1:], 255, np.uint8)
+    opaque[:30] = 0
+    if kind == "mask":
+        return values, {"finish": lambda dataset: dataset.write_mask(opaque)}
+    if kind == "alpha":
+        values = np.concatenate([values, opaque[None].astype(values.dtype)])
+        return values, {"alpha": "yes", "photometric": "rgb"}
+    return values, {}
+
+
+@pytest.mark.parametrize("nodata", [-9999, 0])
+@pytest.mark.parametrize("kind", ["alone", "alpha", "mask"])
+@pytest.mark.parametrize("stacked", [False, True])
+def test_gaps_of_one_band_and_transparency_are_not_blended(make_raster, stacked, kind, nodata):
+    values = np.full((3, 60, 60), 1000, np.int16)
+    values[:, 40:50, 20:40] = nodata
+    if nodata:
+        values[1, 50:60, 20:40] = nodata
+    values, options = _cleared(values, kind, nodata)
+    if stacked:
+        base = make_raster("base.tif", np.ones((90, 90), np.uint8))
+        shifted = Affine(10, 0, 500103, 0, -10, 4999896)
+        path = make_raster("a.tif", values, nodata=nodata, transform=shifted, **options)
+        image = Image.open([base, path], stack=True)
+    else:
+        path = with_points(make_raster, "a.tif", values, 3.0, nodata=nodata, **options)
+        image = Image.open([path])
+    with image:
+        got, valid = whole(image)
+        assert image.count == 3 + stacked
+        wanted = 60 * (60 if kind == "alone" else 30) - 20 * (20 if nodata else 10)
+        assert np.unique(got[-3:, valid]).tolist() == [1000.0]
+        assert valid.sum() * image.transform.a**2 / 100 == pytest.approx(wanted, rel=0.08)
+
+
 def test_codes_and_palettes_with_control_points_are_not_blended(make_raster):
     values = np.ones((40, 40), np.uint8)
     values[:, 20:] = 9

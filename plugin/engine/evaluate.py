@@ -16,10 +16,10 @@ from rasterio.windows import Window
 
 from .data.burn import labelled_windows, rasterise
 from .data.files import atomic_path, check_output
+from .data.grid import Grid
 from .data.imagery import Image
 from .data.label_raster import CodeReader, category_names, colour_table, map_grid
 from .data.labels import read_labels
-from .data.source import Grid
 from .data.vectors import fields_of, parse_source
 from .errors import TilthError
 from .jobs import EvaluateJob

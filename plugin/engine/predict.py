@@ -25,12 +25,12 @@ from .backbones import catalogue, store
 from .backbones.inputs import Inputs
 from .data.bands import Band
 from .data.files import check_output
+from .data.grid import apply, compose
 from .data.imagery import Image
 from .data.masks import Mask
 from .data.opening import open_matching
 from .data.place import location_of
 from .data.resolution import sizes_differ
-from .data.source import apply, compose
 from .errors import TilthError
 from .events import Reporter
 from .jobs import NO_BACKBONE, Extent, PredictJob

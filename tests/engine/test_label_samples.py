@@ -5,8 +5,8 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import shapely
+from tilth_engine.data.grid import Grid
 from tilth_engine.data.label_model import LabelPolygon, Labels
-from tilth_engine.data.source import Grid
 from tilth_engine.label_samples import _touched
 from tilth_engine.training.samples import keys_of
 

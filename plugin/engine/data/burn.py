@@ -10,9 +10,9 @@ import shapely
 from rasterio.transform import Affine
 from rasterio.windows import Window
 
+from .grid import Grid
 from .imagery import Image
 from .label_model import LabelPolygon, Labels
-from .source import Grid
 
 _TILE = 512
 # From so many points on, cutting a polygon to the window is cheaper than burning all of it.

@@ -16,8 +16,9 @@ from ..errors import TilthError
 from . import dates as times
 from . import scale as scales
 from .bands import Band, unique
+from .grid import Grid
 from .resolution import resolution
-from .source import Grid, Source, open_source
+from .source import Source, open_source
 
 _SAMPLE_VALUES = 20_000_000
 _ENOUGH = 1000  # valid pixels that make a sample

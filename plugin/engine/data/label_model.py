@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import shapely
 
+from .grid import Grid
 from .groups import UnionFind, join_overlapping
 from .regions import Regions
-from .source import Grid
 
 
 @dataclass

@@ -18,11 +18,12 @@ from rasterio.windows import Window
 from ..errors import TilthError
 from ..jobs import ClassStyle
 from . import colours
+from .grid import Grid, apply
 from .imagery import Image
 from .label_model import ClassInfo, LabelPolygon, Labels
 from .labels import add_labelled_areas, complete
 from .regions import Regions, find_regions
-from .source import RASTER_FAULTS, Grid, Source, apply, open_source
+from .source import RASTER_FAULTS, Source, open_source
 from .vectors import crs_text, extent_text
 
 _MAX_CODE = 65535

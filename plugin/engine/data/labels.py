@@ -13,9 +13,9 @@ from ..errors import TilthError
 from ..jobs import ClassStyle
 from . import colours
 from .burn import count_pixels, find_spots, rasterise
+from .grid import apply
 from .imagery import Image
 from .label_model import ClassInfo, LabelPolygon, Labels
-from .source import apply
 from .vectors import (
     VectorLayer,
     crs_text,

@@ -9,8 +9,8 @@ from rasterio.features import rasterize
 from rasterio.windows import Window
 
 from ..errors import TilthError
+from .grid import apply
 from .imagery import Image
-from .source import apply
 from .vectors import read_polygons, transform_geometries
 
 

@@ -7,8 +7,9 @@ import math
 import rasterio.warp
 from rasterio.crs import CRS
 
+from .grid import apply
 from .imagery import Image
-from .source import RASTER_FAULTS, apply
+from .source import RASTER_FAULTS
 
 
 def location_of(image: Image) -> tuple[float, float] | None:

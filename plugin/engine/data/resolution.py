@@ -7,7 +7,8 @@ import math
 import rasterio.warp
 from rasterio.crs import CRS
 
-from .source import RASTER_FAULTS, Grid, apply
+from .grid import Grid, apply
+from .source import RASTER_FAULTS
 
 # Images whose pixels' sizes differ by more than this factor are other pictures of the land.
 OTHER = 1.6

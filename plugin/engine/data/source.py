@@ -20,62 +20,13 @@ from rasterio.windows import Window
 
 from ..errors import TilthError
 from .bands import Band, BandFacts, recognise
+from .grid import Grid, compose
+from .nodata import declared_valid, fits, may_be_measured
 
 # GDAL's own errors reach us in the open where rasterio makes virtual rasters.
 RASTER_FAULTS = (RasterioError, CPLE_BaseError)
 # No measurement is as large; what is, is a fill value that the file does not declare.
 _ABSURD = 1e15
-
-
-def apply(transform: Affine, x: float, y: float) -> tuple[float, float]:
-    """The point moved by an affine (whose operators differ between versions of its library)."""
-    a, b, c, d, e, f = transform[:6]
-    return a * x + b * y + c, d * x + e * y + f
-
-
-def compose(outer: Affine, inner: Affine) -> Affine:
-    """The affine that does ``inner`` first, then ``outer``."""
-    return Affine(
-        outer.a * inner.a + outer.b * inner.d,
-        outer.a * inner.b + outer.b * inner.e,
-        outer.a * inner.c + outer.b * inner.f + outer.c,
-        outer.d * inner.a + outer.e * inner.d,
-        outer.d * inner.b + outer.e * inner.e,
-        outer.d * inner.c + outer.e * inner.f + outer.f,
-    )
-
-
-@dataclass(frozen=True)
-class Grid:
-    """The pixels' place: coordinate system (None where unknown), pixel to map affine, size."""
-
-    crs: CRS | None
-    transform: Affine
-    width: int
-    height: int
-
-    @property
-    def bounds(self) -> tuple[float, float, float, float]:
-        """xmin, ymin, xmax, ymax in map coordinates (of a rotated grid, around it)."""
-        corners = [(0, 0), (self.width, 0), (0, self.height), (self.width, self.height)]
-        xs, ys = zip(*(apply(self.transform, *corner) for corner in corners), strict=True)
-        return min(xs), min(ys), max(xs), max(ys)
-
-    @property
-    def middle(self) -> float:
-        """The map's x at the grid's centre."""
-        return apply(self.transform, self.width / 2, self.height / 2)[0]
-
-    def same_pixels(self, other: Grid) -> bool:
-        """Whether both grids have the same pixels, to a hundredth of a pixel."""
-        if (self.width, self.height) != (other.width, other.height):
-            return False
-        if self.crs is not None and other.crs is not None and self.crs != other.crs:
-            return False
-        across = compose(~self.transform, other.transform)
-        corners = [(0, 0), (self.width, 0), (0, self.height), (self.width, self.height)]
-        moved = [(corner, apply(across, *corner)) for corner in corners]
-        return all(abs(x - c) < 0.01 and abs(y - r) < 0.01 for (c, r), (x, y) in moved)
 
 
 @dataclass
@@ -132,7 +83,7 @@ class Source:
             raise _damaged(self.path, error) from None
         values = np.stack(raw, dtype=np.float32, casting="unsafe")
         for_each = [self.nodata[index] for index in wanted]
-        valid &= _declared_valid(raw, for_each)
+        valid &= declared_valid(raw, for_each)
         valid &= np.all(np.isfinite(values) & (np.abs(values) < _ABSURD), axis=0)
         return values, valid
 
@@ -148,7 +99,7 @@ class Source:
         colours = palette[np.clip(index, 0, 255)] if palette is not None else index
         values = np.moveaxis(colours[..., list(wanted)], -1, 0).astype(np.float32)
         valid = (colours[..., 3] > 0) & self._read_mask(window, [1])
-        return values, valid & _declared_valid([index], self.nodata[:1])
+        return values, valid & declared_valid([index], self.nodata[:1])
 
     def _read_mask(self, window: Window, numbers: Sequence[int]) -> np.ndarray:
         valid = np.ones((int(window.height), int(window.width)), bool)
@@ -245,7 +196,7 @@ class Source:
         value, dtype = self.nodata[0], np.dtype(self.dataset.dtypes[0])
         if value is None or self._several_nodata or self.alpha or self._masked:
             return False
-        return _fits(value, dtype) and not _may_be_measured(value, dtype)
+        return fits(value, dtype) and not may_be_measured(value, dtype)
 
     @property
     def _untold_gaps(self) -> bool:
@@ -435,50 +386,3 @@ def _bands(dataset: rasterio.DatasetReader, numbers: Sequence[int], path: str) -
 
 def _lower(tags: dict[str, str]) -> dict[str, str]:
     return {key.lower(): value for key, value in tags.items()}
-
-
-def _declared_valid(raw: Sequence[np.ndarray], nodata: Sequence[float | None]) -> np.ndarray:
-    """Valid by the declared nodata values: raw bands [H, W] to bool [H, W].
-
-    A pixel is invalid where any band is nodata. Where the value also occurs as a measurement
-    (0, or 255 in bytes), only where all bands are: a shadow that is 0 in one band is no gap.
-    """
-    gap_any = np.zeros(raw[0].shape, bool)
-    gap_all = np.ones(raw[0].shape, bool)
-    ambiguous = 0
-    for band, value in zip(raw, nodata, strict=True):
-        if value is None:
-            continue
-        hit = _equals(band, value)
-        if _may_be_measured(value, band.dtype):
-            ambiguous += 1
-            gap_all &= hit
-        else:
-            gap_any |= hit
-    if ambiguous == len(nodata) and ambiguous:
-        gap_any |= gap_all
-    return ~gap_any
-
-
-def _may_be_measured(value: float, dtype: np.dtype) -> bool:
-    """Whether a nodata value also occurs as a measurement."""
-    return dtype.kind in "iu" and (value == 0 or (dtype == np.uint8 and value == 255))
-
-
-def _fits(value: float, dtype: np.dtype) -> bool:
-    """Whether a band of this type can have the value at all."""
-    if dtype.kind not in "iu":
-        return True
-    info = np.iinfo(dtype)
-    return info.min <= value <= info.max and float(value).is_integer()
-
-
-def _equals(band: np.ndarray, value: float) -> np.ndarray:
-    if not _fits(value, band.dtype):
-        return np.zeros(band.shape, bool)
-    if band.dtype.kind in "iu":
-        return band == band.dtype.type(int(value))
-    if np.isnan(value):
-        return np.isnan(band)
-    # Files round their nodata value: -3.4e38 stands for the smallest float.
-    return np.isclose(band, value, rtol=1e-5, atol=0)

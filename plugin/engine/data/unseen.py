@@ -9,8 +9,8 @@ import numpy as np
 from rasterio.transform import Affine
 
 from ..errors import TilthError
+from .grid import Grid, compose
 from .label_model import Labels
-from .source import Grid, compose
 
 # Left, top, right and bottom in an image's pixels, the last two exclusive.
 Box = tuple[int, int, int, int]

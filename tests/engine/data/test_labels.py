@@ -10,10 +10,10 @@ from rasterio.transform import Affine
 from rasterio.windows import Window
 from shapely import affinity
 from tilth_engine.data import colours
+from tilth_engine.data.grid import apply
 from tilth_engine.data.imagery import Image
 from tilth_engine.data.labels import class_codes, rasterise, read_labels
 from tilth_engine.data.masks import Mask
-from tilth_engine.data.source import apply
 from tilth_engine.errors import TilthError
 from tilth_engine.jobs import ClassStyle
 

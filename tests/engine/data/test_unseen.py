@@ -10,9 +10,9 @@ import shapely
 from rasterio.transform import Affine
 from rasterio.windows import Window
 from tilth_engine.data.burn import rasterise
+from tilth_engine.data.grid import apply
 from tilth_engine.data.imagery import Image
 from tilth_engine.data.labels import read_labels
-from tilth_engine.data.source import apply
 from tilth_engine.data.splits import split
 from tilth_engine.errors import TilthError
 

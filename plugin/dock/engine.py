@@ -96,7 +96,7 @@ class Engine(QObject):
         except EnvironmentError_ as error:
             self.state, self.reason = "broken", str(error)
         except OSError as error:
-            self.state, self.reason = "broken", explain.disk(error) or str(error)
+            self.state, self.reason = "broken", explain.refused(error)
 
     def mark_broken(self, reason: str) -> None:
         """The engine was there but did not start."""

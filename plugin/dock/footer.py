@@ -97,7 +97,7 @@ class Footer(QObject):
         try:
             home().mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            self._session.tell(explain.disk(error) or str(error), Qgis.MessageLevel.Warning)
+            self._session.tell(explain.refused(error), Qgis.MessageLevel.Warning)
             return
         open_file(home())
 

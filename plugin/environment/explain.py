@@ -48,6 +48,11 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 RUNTIME_URL = "https://aka.ms/vs/17/release/vc_redist.x64.exe"
 
 
+def refused(error: OSError) -> str:
+    """Why something could not be read or written: in a line that helps, else as the system says."""
+    return disk(error) or str(error)
+
+
 def disk(error: OSError) -> str:
     """Why something could not be read or written, and what to do; empty where that is not it."""
     path = Path(error.filename or home())

@@ -192,9 +192,8 @@ class WorkerClient:
                 with in_use(paths.use_file(self.python.parent.parent)) as held:
                     self._process = process.WorkerProcess(self._argv, environment, log, held)
             except OSError as error:
-                why = explain.disk(error) or str(error)
                 raise WorkerError(
-                    "environment", f"The engine could not be started: {why}"
+                    "environment", f"The engine could not be started: {explain.refused(error)}"
                 ) from error
             return self._process
 

@@ -91,23 +91,25 @@ def test_counts_the_classes_and_warns(dock: Any) -> None:
     assert "without a class" in dock.labels.notice.text()
 
 
-def test_counts_again_after_an_edit_that_is_not_saved(dock: Any) -> None:
+def _edited_labels(dock: Any) -> QgsVectorLayer:
+    """A layer of two classes that were counted, in edit mode with a third one not saved."""
     layer = _labels(["a", "a", "b", "b"])
     dock.labels.layerCombo.setLayer(layer)
     assert wait(lambda: dock.labels.count is not None)
     layer.startEditing()
     layer.changeAttributeValue(1, 1, "c")
+    return layer
+
+
+def test_counts_again_after_an_edit_that_is_not_saved(dock: Any) -> None:
+    layer = _edited_labels(dock)
     assert wait(lambda: dock.labels.count is not None and "c" in dock.labels.count.polygons)
     layer.rollBack()
     assert wait(lambda: dock.labels.count is not None and "c" not in dock.labels.count.polygons)
 
 
 def test_the_table_stays_while_polygons_are_drawn(dock: Any) -> None:
-    layer = _labels(["a", "a", "b", "b"])
-    dock.labels.layerCombo.setLayer(layer)
-    assert wait(lambda: dock.labels.count is not None)
-    layer.startEditing()
-    layer.changeAttributeValue(1, 1, "c")
+    _edited_labels(dock)
     assert dock.labels.classTable.rowCount() == 2
     assert wait(lambda: dock.labels.classTable.rowCount() == 3)
 

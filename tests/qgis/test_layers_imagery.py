@@ -115,6 +115,15 @@ def test_several_layers_keep_their_order(tmp_path):
     gdal.Unlink(memory)
 
 
+def written_in_a_thread(snapshot, folder):
+    """The files of a snapshot, written as a task does it."""
+    made = []
+    thread = threading.Thread(target=lambda: made.extend(snapshot.files(folder)))
+    thread.start()
+    thread.join()
+    return made
+
+
 def test_what_another_process_cant_find_is_exported_pixel_for_pixel(tmp_path):
     source = "/vsimem/tilth_export.tif"
     make(source, nodata=65535, names=["B2 (490 nm)", ""])
@@ -122,10 +131,7 @@ def test_what_another_process_cant_find_is_exported_pixel_for_pixel(tmp_path):
     assert "not a file" in imagery.why_export(layer)
     snapshot = imagery.snapshot([layer])
     del layer
-    made = []
-    thread = threading.Thread(target=lambda: made.extend(snapshot.files(tmp_path)))
-    thread.start()
-    thread.join()
+    made = written_in_a_thread(snapshot, tmp_path)
     assert snapshot.exports == 1 and snapshot.warnings == []
     data = gdal.Open(made[0])
     assert data.GetGeoTransform() == (500000, 10, 0, 6000000, 0, -10)
@@ -155,10 +161,7 @@ def test_what_qgis_calculates_on_the_fly_is_exported(tmp_path):
     layer.dataProvider().setUserNoDataValue(1, [QgsRasterRange(2000, 2000)])
     snapshot = imagery.snapshot([layer])
     del layer
-    made = []
-    thread = threading.Thread(target=lambda: made.extend(snapshot.files(tmp_path)))
-    thread.start()
-    thread.join()
+    made = written_in_a_thread(snapshot, tmp_path)
     data = gdal.Open(made[0])
     first, *others = cells(made[0])
     assert first == data.GetRasterBand(1).GetNoDataValue() == 2000

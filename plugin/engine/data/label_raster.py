@@ -39,7 +39,8 @@ _TAG_FAULTS = (
 class CodeReader:
     """Class codes of a raster on another grid, nearest neighbour, by windows."""
 
-    def __init__(self, path: str, grid: Grid) -> None:
+    def __init__(self, path: str, grid: Grid, codes: set[int] | None = None) -> None:
+        """``codes`` are those met so far, where other grids are read as well."""
         self.origin: Source = open_source(path, palette=False)
         self.path = path
         if len(self.origin.bands) > 1:
@@ -50,7 +51,7 @@ class CodeReader:
             )
         self.source = self.origin.on_grid(grid, nearest=True)
         self.grid = grid
-        self._codes: set[int] = set()
+        self._codes = set() if codes is None else codes
 
     def read(self, col: int, row: int, width: int, height: int) -> np.ndarray:
         """Codes uint16 [H, W] of a window inside the grid; 0 for 0, nodata and negatives.
@@ -98,8 +99,9 @@ def read_label_raster(
     labels = Labels([], [], [image.grid for image in images])
     offset = 0
     origin_grid = None
+    met: set[int] = set()
     for index, image in enumerate(images):
-        reader = CodeReader(path, labels.grids[index])
+        reader = CodeReader(path, labels.grids[index], met)
         try:
             origin_grid = reader.origin.grid
             regions = find_regions(reader.read, image.width, image.height, offset)

@@ -141,8 +141,7 @@ class Source:
     def by_points(self, *, nearest: bool = False) -> Source:
         """The same bands where the file's control points say that they lie."""
         crs = self.dataset.gcps[1]
-        exact = nearest or self.palette is not None or self._untold_gaps
-        resampling = Resampling.nearest if exact else Resampling.bilinear
+        resampling = Resampling.nearest if nearest or self._unblendable else Resampling.bilinear
         try:
             warped = self._warped("by its control points", resampling, src_crs=crs, crs=crs)
         except RASTER_FAULTS as error:
@@ -199,12 +198,10 @@ class Source:
         return fits(value, dtype) and not may_be_measured(value, dtype)
 
     @property
-    def _untold_gaps(self) -> bool:
-        """Whether GDAL is not told of all nodata values, and would blend them in.
-
-        Of several ones rasterio tells it one alone.
-        """
-        return self._several_nodata or self._gaps_told_twice
+    def _unblendable(self) -> bool:
+        """Whether what lies between two values is none: of a palette, and where GDAL is not told of
+        all nodata values (of several ones rasterio tells it one alone)."""
+        return self.palette is not None or self._several_nodata or self._gaps_told_twice
 
     @property
     def _gaps_told_twice(self) -> bool:
@@ -226,9 +223,8 @@ class Source:
             )
         )
         same_crs = self.grid.crs == grid.crs or not (self.grid.crs and grid.crs)
-        if self.palette is not None or (same_crs and whole and unit):
-            return Resampling.nearest
-        return Resampling.nearest if self._untold_gaps else Resampling.bilinear
+        exact = self._unblendable or (same_crs and whole and unit)
+        return Resampling.nearest if exact else Resampling.bilinear
 
     def close(self) -> None:
         """Close the file."""

@@ -36,15 +36,17 @@ def judged(
     region: list[Chip],
     classes: Sequence[dict[str, Any]],
     held_out: dict[str, Any],
+    usual: float = 1.0,
 ) -> Judgement:
     """Score the network on the chips held out near and on those of an unseen region.
 
     ``classes`` are the card's, ``held_out`` how many polygons there are on either side, as
-    `prepare.held_out_entry` has it.
+    `prepare.held_out_entry` has it, and ``usual`` the temperature that the network has without
+    them.
     """
-    here, cool = _scored(learner, near, classes, near)
+    here, cool = _scored(learner, near, classes, near, usual)
     # Far from what was labelled doubt is right in any case.
-    there, warm = _scored(learner, region, classes, ())
+    there, warm = _scored(learner, region, classes, (), usual)
     # The larger of the two. One fitted on all pixels would be that of the side with more of them,
     # and a network is surest where it has been: confidence would be too high just where nobody
     # looks. This way it is right far from the polygons, and rather too low near them.
@@ -54,15 +56,19 @@ def judged(
 
 
 def _scored(
-    learner: Scorer, chips: list[Chip], classes: Sequence[dict[str, Any]], sure: Sequence[Chip]
+    learner: Scorer,
+    chips: list[Chip],
+    classes: Sequence[dict[str, Any]],
+    sure: Sequence[Chip],
+    usual: float,
 ) -> tuple[dict[str, Any] | None, float]:
-    """Score and temperature on chips; None and 1 where there are none. Where the temperature is to
-    be told from chance, ``sure`` are the same chips (`temperature_of`)."""
+    """Score and temperature on chips; None and the usual one where there are none. Where the
+    temperature is to be told from chance, ``sure`` are the same chips (`temperature_of`)."""
     if not chips:
-        return None, 1.0
+        return None, usual
     learner.held_out = chips
     confusion, _ = learner.validate()
-    return scores(confusion, classes), temperature_of(learner.held_out_logits(), sure)
+    return scores(confusion, classes), temperature_of(learner.held_out_logits(), sure, usual)
 
 
 def gap_warnings(near: dict[str, Any], far: dict[str, Any], held_out: dict[str, Any]) -> list[str]:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from . import adapter_file, devices, footprint
 from .adapter_file import Adapter
 from .backbones.inputs import Inputs
-from .calibration import calibrated_losses
+from .calibration import calibrated_losses, usual_temperature
 from .data.bands import Band, match
 from .data.files import check_output
 from .errors import Cancelled, TilthError
@@ -128,7 +128,8 @@ def train(job: TrainJob, reporter: Reporter) -> dict[str, Any]:
             reporter.info(FOLLOWS if parts.near else UNTOLD)
         adapter = _as_stored(job, ready, loop, method)
         classes = [entry.to_json() for entry in ready.labels.classes]
-        judgement = judged(loop, parts.near, parts.region, classes, held_out_entry(ready))
+        usual = usual_temperature(ready.labels.polygons_a_class(), loop.classic_share)
+        judgement = judged(loop, parts.near, parts.region, classes, held_out_entry(ready), usual)
         for text in judgement.warnings:
             reporter.warn(text)
         card = trained_card(job, ready, loop, method, judgement, reporter.warnings)

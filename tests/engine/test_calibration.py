@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from tilth_engine.calibration import temperature_of
+from tilth_engine.calibration import temperature_of, usual_temperature
 from tilth_engine.training.chance import by_patch
 from tilth_engine.training.samples import Chip
 from torch.nn import functional
@@ -63,3 +63,36 @@ def test_one_bad_polygon_is_no_reason_to_doubt(held_out):
 
 def test_nothing_held_out_changes_nothing():
     assert temperature_of([], []) == 1.0
+    assert temperature_of([], [], 0.7) == 0.7
+
+
+def test_the_more_polygons_the_surer_is_the_mean_of_the_usual_classifiers():
+    found = [usual_temperature(count, 1.0) for count in (0, 1, 3, 10, 30, 1000)]
+
+    assert found[:3] == [1, 1, 1]
+    assert found == sorted(found, reverse=True)
+    assert 0.75 < found[3] < 0.85 and 0.65 < found[4] < 0.7 and found[5] == 0.65
+    assert usual_temperature(30, 0.0) == 1 > usual_temperature(30, 0.5) > found[4]
+
+
+@pytest.mark.parametrize(("sharpness", "expected"), [(0.4, 0.7), (1.0, 1.0), (3.0, 3.0)])
+def test_held_out_polygons_make_it_only_more_doubtful_than_usual(sharpness, expected):
+    many = chips(50)
+    logits, target = drawn(50 * SIDE**2)
+
+    found = temperature_of([(logits * sharpness, target)], many, usual=0.7)
+
+    assert found >= 0.7 and 0.7 * expected <= found <= 1.05 * expected
+
+
+def test_what_a_handful_of_polygons_tells_by_one_error_alone_is_no_reason_to_doubt():
+    """One of four polygons is a third wrong, one an eighth, two hardly at all."""
+    held_out = chips(4)
+    whose = by_patch(held_out)
+    right = torch.zeros(len(whose), dtype=torch.long)
+    logits = torch.tensor([[6.0, 0.0, 0.0]]).repeat(len(right), 1)
+    wrong = right.clone()
+    for chip, every in enumerate((3, 8, 40, 40)):
+        wrong[np.flatnonzero(whose == chip)[::every]] = 1
+
+    assert temperature_of([(logits, wrong)], held_out) == 1.0

@@ -48,3 +48,11 @@ def test_held_out_polygons_never_make_a_map_surer_than_its_network(size, far):
     assert found.temperature >= 1
     assert (found.temperature > 2) == (size > 1 or bool(far))
     assert judged(Sure(size), [], [], CLASSES, HELD_OUT).temperature == 1
+
+
+@pytest.mark.parametrize("far", [[], FAR])
+def test_the_usual_temperature_is_the_least(far):
+    found = judged(Sure(0.5), NEAR, far, CLASSES, HELD_OUT, 0.8).temperature
+
+    assert found == 0.8 if not far else found > 2
+    assert judged(Sure(0.5), [], [], CLASSES, HELD_OUT, 0.8).temperature == 0.8

@@ -75,6 +75,10 @@ class Labels:
         """All ids, sorted."""
         return sorted({polygon.id for polygon in self.polygons})
 
+    def polygons_a_class(self) -> float:
+        """The mean number of drawn objects a class."""
+        return sum(entry.polygons for entry in self.classes) / max(len(self.classes), 1)
+
     def of_image(self, image: int) -> list[LabelPolygon]:
         """The polygons on an image."""
         return [polygon for polygon in self.polygons if polygon.image == image]

@@ -12,13 +12,15 @@ from .samples import Chip
 
 # Losses so much higher are no worse, however certain the difference is.
 CLOSE = 0.01
+# Standard errors beyond which hardly any chance reaches.
+SURELY = 2.0
 
 
-def worse(excess: NDArray[np.float32], whose: NDArray[np.int64]) -> bool:
+def worse(excess: NDArray[np.float32], whose: NDArray[np.int64], errors: float = 1.0) -> bool:
     """Whether pixels' losses, so much higher [n], are so by more than chance.
 
-    By one standard error over the groups that the pixels are of (``whose`` [n], from 0), since
-    those of one polygon err together (the rule of Breiman et al. 1984, "Classification and
+    By so many standard errors over the groups that the pixels are of (``whose`` [n], from 0), since
+    those of one polygon err together (with one the rule of Breiman et al. 1984, "Classification and
     Regression Trees", section 3.4.3). One group tells nothing.
     """
     count = int(whose.max(initial=-1)) + 1
@@ -27,7 +29,7 @@ def worse(excess: NDArray[np.float32], whose: NDArray[np.int64]) -> bool:
     mean = float(excess.mean())
     off = np.bincount(whose, excess - mean, count)
     error = np.sqrt((off**2).sum() * count / (count - 1)) / len(excess)
-    return bool(mean > max(CLOSE, error))
+    return bool(mean > max(CLOSE, errors * error))
 
 
 def by_chip(chips: Sequence[Chip]) -> NDArray[np.int64]:

@@ -131,6 +131,11 @@ class Loop(Scorer):
         self.branches.trust.fill_(float(torch.tensor(chosen).half()))
         return chosen
 
+    @property
+    def classic_share(self) -> float:
+        """As `Scorer.classic_share`: all that the network is not trusted with."""
+        return 0.0 if self.branches is None else 1 - float(self.branches.trust)
+
     def learn_all(self, aim: Aim, step: Callable[[], None] = lambda: None) -> None:
         """Let the spectral and the local branch learn from all labels, once the score is known.
 

@@ -93,6 +93,11 @@ class Scorer:
         self.portion = portion
         self.progress = Progress()
 
+    @property
+    def classic_share(self) -> float:
+        """How far (0 to 1) the segmenter follows the usual classifiers' mean alone."""
+        return 0.0
+
     def validate(self) -> tuple[NDArray[np.int64], float]:
         """Confusion [K, K] (rows: reference) and mean loss on the held-out pixels."""
         confusion = np.zeros((self.classes, self.classes), np.int64)

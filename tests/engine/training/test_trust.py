@@ -102,6 +102,14 @@ def test_the_paper_s_decoders_are_left_alone():
     assert all(torch.equal(value, after[name]) for name, value in before.items())
 
 
+@pytest.mark.parametrize("decoder, expected", [("slim", 0.75), ("linear", 0.0)])
+def test_what_the_network_is_not_trusted_with_follows_the_usual_classifiers(decoder, expected):
+    at = loop(segmenter(decoder=decoder))
+    if at.branches is not None:
+        at.branches.trust.fill_(0.25)
+    assert at.classic_share == expected
+
+
 def test_what_an_earlier_adapter_trusted_is_chosen_anew():
     """With the earlier one's 0, all epochs would score alike, and the first would be kept."""
     network = segmenter(decoder="slim")

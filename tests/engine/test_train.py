@@ -18,6 +18,7 @@ import torch
 from rasterio.transform import Affine
 from tilth_engine import adapter_file
 from tilth_engine import train as train_module
+from tilth_engine.calibration import usual_temperature
 from tilth_engine.errors import Cancelled, TilthError
 from tilth_engine.events import Reporter, silent
 from tilth_engine.jobs import PredictJob
@@ -25,6 +26,7 @@ from tilth_engine.predict import predict
 from tilth_engine.train import train
 from tilth_engine.training.loop import Loop
 from tilth_engine.training.samples import Chip
+from tilth_engine.training.trust import by_polygons
 
 from .worlds import (
     BANDS,
@@ -362,7 +364,20 @@ def test_without_a_split_there_is_no_score(tmp_path):
 
     assert run.result["score"] is None
     assert kinds(run, "metrics")[0]["values"]["validation_score"] is None
-    assert run.result["card"]["temperature"] == 1.0
+    expected = usual_temperature(4, 1 - by_polygons(4))
+    assert run.result["card"]["temperature"] == pytest.approx(expected, abs=1e-3)
+
+
+def test_with_ten_polygons_a_class_a_map_is_surer(tmp_path):
+    rows, columns = range(2, 92, 9), (10, 60)
+    shapes = [square(column, row, 5) for column in columns for row in rows]
+    labels = write_polygons(tmp_path / "ten.gpkg", shapes, ["water"] * 10 + ["wood"] * 10)
+
+    run = short(tmp_path, labels=labels, split="none", method="alone")
+
+    expected = usual_temperature(10, 1 - by_polygons(10))
+    assert expected < 0.9
+    assert run.result["card"]["temperature"] == pytest.approx(expected, abs=1e-3)
 
 
 # Kinds of images

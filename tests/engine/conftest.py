@@ -66,7 +66,7 @@ def make_raster(tmp_path: Path) -> Callable[..., str]:
 def make_vector(tmp_path: Path) -> Callable[..., str]:
     """Write a GeoPackage of shapely geometries (or None, or WKB) and return its path.
 
-    ``values`` go to the field ``field``; text, integers or None.
+    ``values`` go to the field ``field``; text, numbers, booleans or None.
     """
     import pyogrio
     import shapely
@@ -89,10 +89,11 @@ def make_vector(tmp_path: Path) -> Callable[..., str]:
         )
         text = any(isinstance(value, str) for value in values)
         empty = np.array([value is None for value in values])
+        other = next((value for value in values if value is not None), None)
         column = (
             np.array(list(values), dtype=object)
             if text or empty.all()
-            else np.array([0 if value is None else value for value in values])
+            else np.array([type(other)() if value is None else value for value in values])
         )
         pyogrio.raw.write(
             path,

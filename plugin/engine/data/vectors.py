@@ -97,6 +97,8 @@ def read_polygons(source: str, class_field: str = "", *, points: bool = False) -
     except _FAULTS as error:
         raise TilthError(f"{source}: it can't be read: {error}") from None
     raw = columns[0] if class_field else [None] * len(wkb)
+    if class_field and meta["ogr_subtypes"][0] == "OFSTBoolean":
+        raw = _truths(raw)
     result = VectorLayer(path, str(layer), _crs(meta["crs"]), np.array([]), [])
     kept: list[Any] = []
     for geometry, value in zip(_geometries(wkb, result.dropped, points), raw, strict=True):
@@ -259,6 +261,11 @@ def _plain(value: Any) -> Any:
     if isinstance(value, int):
         return value
     return str(value).strip() or None
+
+
+def _truths(values: np.ndarray) -> list[bool | None]:
+    """The values of a boolean field, which come as numbers where one of them is NULL."""
+    return [None if np.isnan(value) else bool(value) for value in values]
 
 
 def _geometries(wkb: np.ndarray, dropped: Counter[str], points: bool) -> list[Any]:

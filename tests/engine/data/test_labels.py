@@ -123,6 +123,16 @@ def test_integers_keep_their_codes_also_beside_null(image, make_vector, box):
     assert warned(labels, "1 polygon without a class (NULL)")
 
 
+def test_booleans_are_called_alike_also_beside_null(image, make_vector, box):
+    path = make_vector("l.gpkg", two(box), [True, False, True, False])
+    whole = read_labels(path, *on(image))
+    path = make_vector("n.gpkg", [*two(box), box(15, 15, 18, 18)], [True, False, True, False, None])
+    gap = read_labels(path, *on(image))
+    assert [(c.code, c.name) for c in whole.classes] == [(1, "False"), (2, "True")]
+    assert gap.classes == whole.classes
+    assert warned(gap, "1 polygon without a class (NULL)")
+
+
 def test_blank_text_counts_as_null(image, make_vector, box):
     path = make_vector("l.gpkg", [*two(box), box(15, 15, 18, 18)], ["a", "b", "a", " b", "  "])
     labels = read_labels(path, *on(image))

@@ -128,8 +128,10 @@ def complete(labels: Labels, images: Sequence[Image], minimum: int, where: str) 
         labels.warnings.append(
             _told(
                 tiny,
-                "labels: {} polygon is smaller than a pixel; the pixel there stands for it",
-                "labels: {} polygons are smaller than a pixel; the pixel at each stands for it",
+                "labels: {} polygon, or part of one, is smaller than a pixel; the pixel there "
+                "stands for it",
+                "labels: {} polygons, or parts of them, are smaller than a pixel; the pixel at "
+                "each stands for it",
             )
         )
     conflicts, gaps = count_pixels(labels, images)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -263,7 +263,7 @@ def _plain(value: Any) -> Any:
     return str(value).strip() or None
 
 
-def _truths(values: np.ndarray) -> list[bool | None]:
+def _truths(values: Iterable[Any]) -> list[bool | None]:
     """The values of a boolean field, which come as numbers where one of them is NULL."""
     return [None if np.isnan(value) else bool(value) for value in values]
 

@@ -24,7 +24,7 @@ from .adapter_file import damaged, read, read_card
 from .backbones import catalogue, store
 from .backbones.inputs import Inputs
 from .data.bands import Band
-from .data.files import check_output
+from .data.files import check_output, stamp
 from .data.grid import apply, compose
 from .data.imagery import Image
 from .data.masks import Mask
@@ -61,11 +61,10 @@ def load_model(path: str, device: torch.device, inputs: Inputs | None = None) ->
     """
     adapter = read(path)
     card = adapter.card
-    backbone_id = card["backbone"]["id"]
-    _check_backbone(path, backbone_id, card)
+    _check_backbone(path, card)
     try:
         segmenter, method = build(
-            backbone_id,
+            card["backbone"]["id"],
             Method.from_dict(card["method"]).as_stored(),
             DecoderSettings.from_dict(card["decoder"]),
             inputs or Inputs.from_dict(card["inputs"]),
@@ -90,15 +89,16 @@ class Models:
         self._model: Model | None = None
 
     def get(self, path: str, device: torch.device, inputs: Inputs | None = None) -> Model:
-        """The model of an adapter file; read anew when the file or the inputs have changed."""
-        key: tuple[Any, ...] | None
-        try:
-            state = Path(path).stat()
-            key = (str(Path(path).resolve()), state.st_mtime_ns, state.st_size, str(device), inputs)
-        except OSError:
-            key = None
-        if self._model is None or key is None or key != self._key:
+        """The model of an adapter file; read anew when the file or the inputs have changed.
+
+        Raises TilthError where the adapter, or its backbone's weights, are not there to be read.
+        """
+        key = (str(Path(path).resolve()), *stamp(path), str(device), inputs)
+        if self._model is None or key != self._key:
             self._model, self._key = load_model(path, device, inputs), key
+        else:
+            # The backbone's weights may have been replaced or removed meanwhile.
+            _check_backbone(path, self._model.card)
         return self._model
 
     def forget(self) -> None:
@@ -322,8 +322,9 @@ def _stepper(reporter: Reporter, done: float, share: float):  # type: ignore[no-
     return step
 
 
-def _check_backbone(path: str, backbone_id: str, card: dict[str, Any]) -> None:
+def _check_backbone(path: str, card: dict[str, Any]) -> None:
     """Raise TilthError where this Tilth has not the backbone of an adapter, with its weights."""
+    backbone_id = card["backbone"]["id"]
     if backbone_id == NO_BACKBONE:
         return
     try:

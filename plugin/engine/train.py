@@ -17,7 +17,7 @@ from .adapter_file import Adapter
 from .backbones.inputs import Inputs
 from .calibration import calibrated_losses
 from .data.bands import Band, match
-from .data.files import check_output
+from .data.files import check_output, stamp
 from .errors import Cancelled, TilthError
 from .evaluate import scores
 from .events import Reporter
@@ -383,6 +383,8 @@ def _identity(job: TrainJob, ready: Prepared) -> dict[str, Any]:
     # they say counts, not where they lie.
     files = ("labels", "labelled_area", "label_raster")
     values = {key: value for key, value in to_json(job).items() if key not in free + files}
+    values["files"] = [stamp(name) for name in (*job.images, job.continue_from) if name]
+    values["weights"] = backbone_entry(job)["sha256"]
     values["classes"] = [(entry.code, entry.value, entry.pixels) for entry in ready.labels.classes]
     digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
     return {"job": digest, "version": VERSION}

@@ -272,6 +272,14 @@ def test_all_outside_names_both_extents(image, make_vector, box):
     assert text.count("EPSG:32632") == 2 and "\n" not in text
 
 
+def test_all_outside_of_an_image_that_polynomials_place(make_raster, make_vector, box, rpcs):
+    path = make_raster("i.tif", ones(), crs=None, transform=None, finish=rpcs)
+    with Image.open([path]) as image, pytest.raises(TilthError) as caught:
+        read_labels(make_vector("l.gpkg", two(box), ["a", "b"] * 2), "class", [image])
+    assert "rational polynomial coefficients (RPC)" in str(caught.value)
+    assert str(caught.value).endswith("with Warp (reproject) in QGIS or gdalwarp -rpc")
+
+
 def test_a_wrong_crs_is_suspected(image, make_vector, box):
     path = make_vector("l.gpkg", two(box), ["a", "b", "a", "b"], crs="EPSG:25833")
     with pytest.raises(TilthError, match="the numbers alone would fit"):

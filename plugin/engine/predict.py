@@ -25,7 +25,7 @@ from .backbones import catalogue, store
 from .backbones.inputs import Inputs
 from .data.bands import Band
 from .data.files import check_output, stamp
-from .data.grid import apply, compose
+from .data.grid import apply, compose, turns
 from .data.imagery import Image
 from .data.masks import Mask
 from .data.opening import open_matching
@@ -198,7 +198,7 @@ def window_of(image: Image, extent: Extent | None) -> Window:
                 "that touches the image"
             )
         if image.crs.is_geographic:
-            box = _on_this_turn(box, image)
+            box = _box_on_this_turn(box, image)
     inverse = ~image.transform
     corners = [apply(inverse, x, y) for x in (box[0], box[2]) for y in (box[1], box[3])]
     columns = sorted(float(x) for x, _ in corners)
@@ -214,7 +214,7 @@ def window_of(image: Image, extent: Extent | None) -> Window:
     return Window(left, top, right - left, bottom - top)
 
 
-def _on_this_turn(
+def _box_on_this_turn(
     box: tuple[float, float, float, float], image: Image
 ) -> tuple[float, float, float, float]:
     """A box in degrees, moved by whole turns where the image counts them from elsewhere.
@@ -223,9 +223,9 @@ def _on_this_turn(
     """
     west, south, east, north = box
     east += 360 * (east < west)
-    turned = 0
+    turned = 0.0
     if east < image.bounds[0] or west > image.bounds[2]:
-        turned = 360 * round(((west + east) / 2 - image.grid.middle) / 360)
+        turned = float(turns((west + east) / 2, image.grid.middle))
     return west - turned, south, east - turned, north
 
 

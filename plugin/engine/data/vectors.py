@@ -16,6 +16,7 @@ import shapely
 from rasterio.crs import CRS
 
 from ..errors import TilthError
+from .grid import turns
 from .source import RASTER_FAULTS
 
 _FAULTS = (RuntimeError, ValueError)  # every error of pyogrio is one of these
@@ -185,10 +186,10 @@ def _on_this_turn(geometry: Any, middle: float) -> Any:
 
 def _turned(part: Any, middle: float) -> Any:
     points = shapely.get_coordinates(part)
-    points[:, 0] -= 360 * np.round((points[:, 0] - points[0, 0]) / 360)
+    points[:, 0] -= turns(points[:, 0], points[0, 0])
     if np.ptp(points[:, 0]) > 180:  # not torn, but around the world
         return part
-    points[:, 0] -= 360 * np.round((points[:, 0].mean() - middle) / 360)
+    points[:, 0] -= turns(points[:, 0].mean(), middle)
     return shapely.set_coordinates(part, points)
 
 

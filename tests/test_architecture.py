@@ -43,7 +43,7 @@ ENGINE_LAYERS = (
     ("weights",),
     (
         *("prepare", "calibration", "mapping", "map_file", "normalise", "card_units"),
-        "landscape",
+        *("landscape", "continuing"),
         *("report", "compare_report", "compare_table", "page"),
     ),
     ("training", "adapter_file", "card", "model"),

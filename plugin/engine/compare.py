@@ -18,7 +18,7 @@ from .child import Child, ChildError
 from .compare_job import Choice, CompareJob
 from .compare_report import write_report
 from .compare_table import Row, doubts, summaries
-from .data.files import check_output, file_faults
+from .data.files import check_output, file_faults, stamp
 from .data.unseen import THERE
 from .data.vectors import check_layer
 from .errors import TilthError
@@ -232,18 +232,9 @@ def _key(run: TrainJob) -> str:
     free = ("out", "name", "report", "work_folder", "styles")
     values = {key: value for key, value in to_json(run.settled()).items() if key not in free}
     files = [*run.images, run.labels, run.labelled_area, run.label_raster]
-    values["files"] = [_stamp(name.split("|")[0]) for name in files if name]
+    values["files"] = [stamp(name.split("|")[0]) for name in files if name]
     text = json.dumps([VERSION, values], sort_keys=True)
     return hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()[:24]
-
-
-def _stamp(name: str) -> list[int]:
-    """Size and time of a file; nothing where it is none, as with an image from a server."""
-    try:
-        about = Path(name).stat()
-    except OSError:
-        return []
-    return [about.st_size, about.st_mtime_ns]
 
 
 def _size(run: TrainJob) -> float:

@@ -73,6 +73,8 @@ def choice_of(text: str) -> Choice:
             raise TilthError(
                 f"choice {text!r}: {part!r} is no ENTRY=VALUE; entries are {', '.join(VARIED)}"
             )
+        if name in values:
+            raise TilthError(f"choice {text!r}: {name} is there twice; leave one of them out")
         values[name] = _value(kinds[name], value, f"choice {text!r}: {part!r}")
     for name in values:
         if name in _unheeded(method):
@@ -91,6 +93,8 @@ def _unheeded(method: str) -> set[str]:
     left = settings - set(jobs.METHOD_SETTINGS.get(method, ()))
     if method in jobs.BASELINES:
         left |= {"backbone", "random_backbone", "decoder", "image_branch", "matching"}
+    if method in jobs.BASELINES or method == "full":
+        left.add("precision")  # there are no frozen weights
     if method == "probe":
         left |= {"decoder", "image_branch"}
     return left

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import shapely
 from numpy.typing import NDArray
 from rasterio.windows import Window
 
 from .data.burn import rasterise
-from .data.label_model import LabelPolygon
 from .data.unseen import Box
 from .events import Reporter
 from .prepare import Prepared
@@ -79,7 +76,7 @@ def _boxes(ready: Prepared) -> list[tuple[int, int, int, int, int]]:
     boxes = []
     for polygon in ready.labels.polygons:
         image = ready.images[polygon.image]
-        left, top, right, bottom = _shape(polygon).bounds
+        left, top, right, bottom = polygon.labelled.bounds
         row0, column0 = max(int(top), 0), max(int(left), 0)
         row1, column1 = (
             min(int(np.ceil(bottom)), image.height),
@@ -96,15 +93,7 @@ def _touched(ready: Prepared, keys: list[Key], size: int) -> list[Key]:
         mine = np.array([key for key in keys if key[0] == image])
         top, left = (mine[:, 1:] * size).T
         cells = shapely.box(left, top, left + size, top + size)
-        shapes = [_shape(polygon) for polygon in ready.labels.of_image(image)]
+        shapes = [polygon.labelled for polygon in ready.labels.of_image(image)]
         found = shapely.STRtree(cells).query(shapes, predicate="intersects")[1]
         kept += [(image, int(row), int(column)) for _, row, column in mine[np.unique(found)]]
     return kept
-
-
-def _shape(polygon: LabelPolygon) -> Any:
-    """What a polygon labels, in (column, row). Of a label raster's region, its box."""
-    if polygon.spot is None:
-        return polygon.pixel_geometry
-    column, row = polygon.spot
-    return shapely.box(column, row, column + 1, row + 1)

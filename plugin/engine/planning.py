@@ -9,6 +9,7 @@ import torch
 
 from . import devices
 from .adapter_file import read_card
+from .continuing import go_on_from
 from .errors import TilthError
 from .events import Reporter
 from .jobs import FORESTS, NO_BACKBONE, PlanJob, TrainJob
@@ -20,7 +21,6 @@ from .prepare import (
     Prepared,
     backbone_entry,
     check_weights,
-    go_on_from,
     matching_entry,
     prepared,
 )
@@ -40,7 +40,7 @@ def plan(job: PlanJob, reporter: Reporter) -> dict[str, Any]:
     earlier = job.train.continue_from
     with prepared(job.train, device, reporter) as ready:
         if earlier:
-            go_on_from(ready, earlier, read_card(earlier))
+            go_on_from(job.train, ready, read_card(earlier))
         of_job = (Method.of(job.train), ready.decoder, ready.inputs, len(ready.codes))
         counts = trainable(job.train.backbone, *of_job)
         reporter.progress(0.5, "Timing a step")

@@ -24,8 +24,8 @@ from .adapter_file import damaged, read, read_card
 from .backbones import catalogue, store
 from .backbones.inputs import Inputs
 from .data.bands import Band
-from .data.files import check_output
-from .data.grid import apply, compose
+from .data.files import check_output, stamp
+from .data.grid import apply, compose, turns
 from .data.imagery import Image
 from .data.masks import Mask
 from .data.opening import open_matching
@@ -61,11 +61,10 @@ def load_model(path: str, device: torch.device, inputs: Inputs | None = None) ->
     """
     adapter = read(path)
     card = adapter.card
-    backbone_id = card["backbone"]["id"]
-    _check_backbone(path, backbone_id, card)
+    _check_backbone(path, card)
     try:
         segmenter, method = build(
-            backbone_id,
+            card["backbone"]["id"],
             Method.from_dict(card["method"]).as_stored(),
             DecoderSettings.from_dict(card["decoder"]),
             inputs or Inputs.from_dict(card["inputs"]),
@@ -90,15 +89,16 @@ class Models:
         self._model: Model | None = None
 
     def get(self, path: str, device: torch.device, inputs: Inputs | None = None) -> Model:
-        """The model of an adapter file; read anew when the file or the inputs have changed."""
-        key: tuple[Any, ...] | None
-        try:
-            state = Path(path).stat()
-            key = (str(Path(path).resolve()), state.st_mtime_ns, state.st_size, str(device), inputs)
-        except OSError:
-            key = None
-        if self._model is None or key is None or key != self._key:
+        """The model of an adapter file; read anew when the file or the inputs have changed.
+
+        Raises TilthError where the adapter, or its backbone's weights, are not there to be read.
+        """
+        key = (str(Path(path).resolve()), *stamp(path), str(device), inputs)
+        if self._model is None or key != self._key:
             self._model, self._key = load_model(path, device, inputs), key
+        else:
+            # The backbone's weights may have been replaced or removed meanwhile.
+            _check_backbone(path, self._model.card)
         return self._model
 
     def forget(self) -> None:
@@ -198,7 +198,7 @@ def window_of(image: Image, extent: Extent | None) -> Window:
                 "that touches the image"
             )
         if image.crs.is_geographic:
-            box = _on_this_turn(box, image)
+            box = _box_on_this_turn(box, image)
     inverse = ~image.transform
     corners = [apply(inverse, x, y) for x in (box[0], box[2]) for y in (box[1], box[3])]
     columns = sorted(float(x) for x, _ in corners)
@@ -214,7 +214,7 @@ def window_of(image: Image, extent: Extent | None) -> Window:
     return Window(left, top, right - left, bottom - top)
 
 
-def _on_this_turn(
+def _box_on_this_turn(
     box: tuple[float, float, float, float], image: Image
 ) -> tuple[float, float, float, float]:
     """A box in degrees, moved by whole turns where the image counts them from elsewhere.
@@ -223,9 +223,9 @@ def _on_this_turn(
     """
     west, south, east, north = box
     east += 360 * (east < west)
-    turned = 0
+    turned = 0.0
     if east < image.bounds[0] or west > image.bounds[2]:
-        turned = 360 * round(((west + east) / 2 - image.grid.middle) / 360)
+        turned = float(turns((west + east) / 2, image.grid.middle))
     return west - turned, south, east - turned, north
 
 
@@ -322,8 +322,9 @@ def _stepper(reporter: Reporter, done: float, share: float):  # type: ignore[no-
     return step
 
 
-def _check_backbone(path: str, backbone_id: str, card: dict[str, Any]) -> None:
+def _check_backbone(path: str, card: dict[str, Any]) -> None:
     """Raise TilthError where this Tilth has not the backbone of an adapter, with its weights."""
+    backbone_id = card["backbone"]["id"]
     if backbone_id == NO_BACKBONE:
         return
     try:

@@ -6,14 +6,13 @@ import contextlib
 import dataclasses
 import hashlib
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
 
-from .adapter_file import damaged
 from .backbones import catalogue, store
 from .backbones.card import Card
 from .backbones.inputs import Inputs
@@ -123,30 +122,6 @@ def prepared(job: TrainJob, device: torch.device, reporter: Reporter) -> Iterato
             notes,
             list(dict.fromkeys(warnings)),
         )
-
-
-def go_on_from(ready: Prepared, path: str, card: Mapping[str, Any]) -> None:
-    """Take over what an adapter's network has learnt with, whatever is drawn now.
-
-    Raises TilthError where no training has made the adapter.
-    """
-    if card["chip"] not in CHIPS:
-        raise damaged(path, f"no training has chips of {card['chip']} pixels")
-    # One that has never looked at tokens or discriminants has learnt without them.
-    known = DecoderSettings.from_dict(card["decoder"])
-    ready.decoder = dataclasses.replace(
-        ready.decoder,
-        tokens=known.tokens and ready.decoder.tokens,
-        discriminants=known.discriminants,
-    )
-    # The network is told in which units values come to it, and has learnt from chips of a size,
-    # enlarged so many times.
-    ready.inputs = dataclasses.replace(
-        ready.inputs,
-        own_statistics=not Normalisation.from_dict(card["normalisation"]).by_card,
-        zoom=Inputs.from_dict(card["inputs"]).zoom,
-    )
-    ready.settings = dataclasses.replace(ready.settings, chip=card["chip"])
 
 
 def _check_names(job: TrainJob, labels: Labels, bands: Sequence[Band]) -> None:

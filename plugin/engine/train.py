@@ -14,10 +14,9 @@ from numpy.typing import NDArray
 
 from . import adapter_file, devices, footprint
 from .adapter_file import Adapter
-from .backbones.inputs import Inputs
 from .calibration import calibrated_losses, usual_temperature
-from .data.bands import Band, match
-from .data.files import check_output
+from .continuing import go_on_from, of_another_kind
+from .data.files import check_output, stamp
 from .errors import Cancelled, TilthError
 from .evaluate import scores
 from .events import Reporter
@@ -26,7 +25,6 @@ from .judging import judged
 from .label_samples import labelled_samples
 from .landscape import landscape, views
 from .memory import told_clearly
-from .model.decoders.factory import DecoderSettings
 from .model.decoders.forest import ForestDecoder
 from .model.methods import adapt
 from .model.methods.method import Method
@@ -36,7 +34,6 @@ from .prepare import (
     Prepared,
     backbone_entry,
     check_weights,
-    go_on_from,
     held_out_entry,
     prepared,
 )
@@ -208,7 +205,7 @@ def _segmenter(job: TrainJob, ready: Prepared, reporter: Reporter) -> tuple[Segm
     if not job.continue_from:
         return _built(job, ready, Method.of(job))
     earlier = adapter_file.read(job.continue_from)
-    go_on_from(ready, job.continue_from, earlier.card)
+    go_on_from(job, ready, earlier.card)
     segmenter, method = _built(job, ready, Method.of(job))
     for text in _continue(job, ready, segmenter, method, earlier):
         reporter.warn(text)
@@ -267,27 +264,9 @@ def _continue(
     """Start from an adapter's weights; what to warn of. Raises TilthError where it is of another
     kind."""
     card = earlier.card
-    backbone = backbone_entry(job)
-    same = (
-        all(card["backbone"].get(key, False) == backbone[key] for key in ("id", "sha256", "random"))
-        and Method.from_dict(card["method"]) == method
-        and DecoderSettings.from_dict(card["decoder"]) == ready.decoder
-        and _same_bands(card, ready)
-        and job.zoom in (0, ready.inputs.zoom)
-        # A random backbone is drawn from the seed, unless the file holds all of it.
-        and (
-            not backbone["random"]
-            or job.method == "full"
-            or card["training"].get("seed") == job.seed
-        )
-        and [entry["code"] for entry in card["classes"]] == ready.codes
-    )
-    if not same:
-        raise TilthError(
-            f"{job.continue_from}: training can go on from it only with the same backbone (a "
-            "random one: of the same seed), method, decoder, bands, matching, zoom and classes; "
-            "choose the same, or start anew"
-        )
+    # Which layers are adapted is known only now.
+    if Method.from_dict(card["method"]) != method:
+        raise of_another_kind(job.continue_from)
     try:
         restore(segmenter, method, earlier.adapter, earlier.decoder)
     except TilthError as error:
@@ -298,19 +277,6 @@ def _continue(
     ready.normalisations[:] = [normalisation for normalisation, _ in found]
     warnings = [text for _, text in found if text]
     return [LEARNT, *warnings] if ready.split.validation_ids else warnings
-
-
-def _same_bands(card: dict[str, Any], ready: Prepared) -> bool:
-    """Whether the images have an earlier adapter's bands, in its order, and the backbone sees the
-    same ones of them."""
-    before, now = Inputs.from_dict(card["inputs"]), ready.inputs
-    if (before.bands, before.left_out, before.frames) != (now.bands, now.left_out, now.frames):
-        return False
-    earlier = [Band(band["name"], band["wavelength_nm"]) for band in card["bands"]]
-    try:
-        return match(earlier, ready.bands) == list(range(len(ready.bands)))
-    except TilthError:
-        return False
 
 
 def _parts(ready: Prepared, samples: Samples) -> _Parts:
@@ -384,6 +350,8 @@ def _identity(job: TrainJob, ready: Prepared) -> dict[str, Any]:
     # they say counts, not where they lie.
     files = ("labels", "labelled_area", "label_raster")
     values = {key: value for key, value in to_json(job).items() if key not in free + files}
+    values["files"] = [stamp(name) for name in (*job.images, job.continue_from) if name]
+    values["weights"] = backbone_entry(job)["sha256"]
     values["classes"] = [(entry.code, entry.value, entry.pixels) for entry in ready.labels.classes]
     digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
     return {"job": digest, "version": VERSION}

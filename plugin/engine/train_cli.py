@@ -81,7 +81,7 @@ def add_labels(parser: argparse.ArgumentParser) -> None:
 def _add_model(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("the model")
     group.add_argument(
-        "--backbone", default="embedded", help="an id that `tilth backbones` lists, or none"
+        "--backbone", help="an id that `tilth backbones` lists, or none (default: embedded)"
     )
     group.add_argument("--random-backbone", action="store_true", help="random weights, to compare")
     group.add_argument(
@@ -144,6 +144,9 @@ def _job(options: argparse.Namespace) -> Any:
     need_class_field(options)
     names = {item.name for item in dataclasses.fields(jobs.TrainJob)}
     values = {name: value for name, value in vars(options).items() if name in names}
+    _check_backbone(options)
+    if options.backbone is None:
+        del values["backbone"]
     if options.method is None:
         values["method"] = "frozen" if options.backbone == jobs.NO_BACKBONE else "lora"
     job = jobs.TrainJob(**values)
@@ -151,6 +154,19 @@ def _job(options: argparse.Namespace) -> Any:
         options.verb = "plan"
         return jobs.PlanJob(job)
     return job
+
+
+def _check_backbone(options: argparse.Namespace) -> None:
+    """Raise TilthError where a backbone is asked for that the method would not look at.
+
+    A job can't tell that: the dock's have a backbone whatever the method, as nobody asked for it.
+    """
+    baseline = jobs.BASELINES.get(options.method)
+    if baseline and options.backbone not in (None, baseline.backbone):
+        raise TilthError(
+            f"--backbone: the method {options.method} does not look at {options.backbone}; leave "
+            "it out, or choose a method that does, such as lora or frozen"
+        )
 
 
 def _numbers(text: str) -> list[int]:

@@ -63,10 +63,26 @@ def make_raster(tmp_path: Path) -> Callable[..., str]:
 
 
 @pytest.fixture
+def rpcs() -> Callable[[Any], None]:
+    """A ``finish`` for ``make_raster``: polynomials that place the raster somewhere."""
+    from rasterio.rpc import RPC
+
+    def finish(dataset: Any) -> None:
+        one, zero = [1.0] + [0.0] * 19, [0.0] * 20
+        dataset.rpcs = RPC(
+            height_off=0, height_scale=1, lat_off=45, lat_scale=1, long_off=9, long_scale=1,
+            line_off=6, line_scale=6, samp_off=8, samp_scale=8, line_num_coeff=zero,
+            line_den_coeff=one, samp_num_coeff=zero, samp_den_coeff=one,
+        )  # fmt: skip
+
+    return finish
+
+
+@pytest.fixture
 def make_vector(tmp_path: Path) -> Callable[..., str]:
     """Write a GeoPackage of shapely geometries (or None, or WKB) and return its path.
 
-    ``values`` go to the field ``field``; text, integers or None.
+    ``values`` go to the field ``field``; text, numbers, booleans or None.
     """
     import pyogrio
     import shapely
@@ -89,10 +105,11 @@ def make_vector(tmp_path: Path) -> Callable[..., str]:
         )
         text = any(isinstance(value, str) for value in values)
         empty = np.array([value is None for value in values])
+        other = next((value for value in values if value is not None), None)
         column = (
             np.array(list(values), dtype=object)
             if text or empty.all()
-            else np.array([0 if value is None else value for value in values])
+            else np.array([type(other)() if value is None else value for value in values])
         )
         pyogrio.raw.write(
             path,

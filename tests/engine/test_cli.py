@@ -9,12 +9,14 @@ import re
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import rasterio
 from tilth_engine import cli
 from tilth_engine.errors import Cancelled
+from tilth_engine.method_list import BASELINES
 from tilth_engine.prepare import DEFAULT_MINUTES
 from tilth_engine.version import VERSION
 
@@ -95,6 +97,19 @@ def test_a_forest_is_told_as_it_is(tilth, tmp_path):
     status, _, err = tilth(*arguments_of(job, "--method", "forest"))
     assert status == 0 and Path(job.out).is_file()
     assert "epoch 1" in err and "loss" not in err.split("held-out")[0]
+
+
+@pytest.mark.parametrize("method", ["forest", "alone", "unet"])
+def test_a_backbone_that_the_method_does_not_look_at_is_refused(tilth, tmp_path, method):
+    job = train_job(tmp_path)
+    asked = arguments_of(job, "--method", method, "--backbone", "embedded", "--dry-run")
+    status, _, err = tilth(*asked)
+    assert status == 2
+    assert f"--backbone: the method {method} does not look at embedded; leave it out" in err
+    # The dock's jobs have one all the same, and one that the method comes to is no contradiction.
+    replace(job, method=method, backbone="embedded").check()
+    own = BASELINES[method].backbone
+    assert tilth(*arguments_of(job, "--method", method, "--backbone", own, "--dry-run"))[0] == 0
 
 
 def test_json_lines_and_nothing_else(tilth, tmp_path):

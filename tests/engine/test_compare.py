@@ -219,7 +219,13 @@ def test_choices_as_they_are_written():
         "backbone": "timm:vit_small", "method": "lora", "rank": 8, "targets": ["q", "v"],
         "dropout": 0.1, "image_branch": False,
     }  # fmt: skip
-    for text, word in (("lora,rank", "rank"), ("lora,rank=x", "number"), ("lora,seed=1", "seed")):
+    for text, word in (
+        ("lora,rank", "rank"),
+        ("lora,rank=x", "number"),
+        ("lora,seed=1", "seed"),
+        ("lora,rank=3,rank=4", "rank is there twice"),
+        ("lora,method=dora", "method is there twice"),
+    ):
         with pytest.raises(TilthError, match=word):
             choice_of(text)
 
@@ -229,6 +235,8 @@ def test_choices_as_they_are_written():
     [
         ("presto:forest", "backbone"),
         ("alone,decoder=unet", "decoder"),
+        ("alone,precision=nf4", "precision"),
+        ("full,precision=int8", "precision"),
         ("probe,decoder=unet", "decoder"),
         ("frozen,rank=8", "rank"),
         ("lora,prompts=8", "prompts"),

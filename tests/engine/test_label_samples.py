@@ -36,6 +36,8 @@ def test_images_do_not_mix_and_a_spot_is_read_where_it_stands():
     keys = keys_of([(0, 0, 0, 64, 64), (1, 0, 0, 128, 64)], 64)
     field = polygon(shapely.box(10, 70, 20, 80), image=1)
 
-    found = _touched(ready(polygon(speck, spot=(5, 5)), field), keys, 64)
+    square = shapely.box(5.25, 5.25, 5.75, 5.75)
+
+    found = _touched(ready(polygon(speck, labelled=square), field), keys, 64)
 
     assert found == [(0, 0, 0), (1, 1, 0)]

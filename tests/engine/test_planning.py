@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import pytest
 from tilth_engine import devices
+from tilth_engine.backbones import catalogue
 from tilth_engine.backbones.inputs import Inputs
+from tilth_engine.continuing import _same_backbone
 from tilth_engine.describe import describe
 from tilth_engine.errors import TilthError
 from tilth_engine.events import Reporter
 from tilth_engine.jobs import DescribeJob, PlanJob
+from tilth_engine.model.decoders.factory import DecoderSettings
+from tilth_engine.model.methods.method import Method
 from tilth_engine.planning import duration, plan
 from tilth_engine.prepare import chip_size
 from tilth_engine.train import train
@@ -18,6 +22,14 @@ from .worlds import scene, train_job, write_adapter, write_image
 
 def planned(folder, **changes):
     return plan(PlanJob(train_job(folder, **changes)), Reporter(lambda event: None))
+
+
+def adapter_of_the_same_kind(folder, **changes):
+    """An adapter that a job as it is planned here can go on from."""
+    method = Method("lora", targets=tuple(catalogue.card_of("embedded").lora_targets))
+    decoder = DecoderSettings("slim", tokens=True)
+    settings = {"method": method.to_dict(), "decoder": decoder.to_dict(), **changes}
+    return write_adapter(folder / "a.tilth", **settings)
 
 
 def test_a_plan(tmp_path):
@@ -41,10 +53,39 @@ def test_a_plan(tmp_path):
 def test_a_plan_to_go_on_has_the_earlier_zoom(tmp_path):
     """Another one than the labels would give, and timed with its chips."""
     inputs = Inputs((485.0, 560.0, 660.0, 840.0), resolution_m=10.0, zoom=1.5).to_dict()
-    earlier = write_adapter(tmp_path / "a.tilth", inputs=inputs)
+    earlier = adapter_of_the_same_kind(tmp_path, inputs=inputs)
 
     assert planned(tmp_path)["zoom"] != 1.5
     assert planned(tmp_path, continue_from=earlier)["zoom"] == 1.5
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"method": "frozen"},
+        {"rank": 4},
+        {"decoder": "linear"},
+        {"backbone": "presto", "random_backbone": True},
+        {"bands": [1, 2, 3]},
+        {"zoom": 3.0},
+    ],
+)
+def test_a_plan_refuses_to_go_on_where_the_training_would(tmp_path, changes):
+    earlier = adapter_of_the_same_kind(tmp_path)
+    assert planned(tmp_path, continue_from=earlier)["zoom"]
+
+    with pytest.raises(
+        TilthError, match=r"a\.tilth: training can go on from it only with the same"
+    ):
+        planned(tmp_path, continue_from=earlier, **changes)
+
+
+def test_weights_that_are_not_here_yet_may_be_the_same(tmp_path, monkeypatch):
+    monkeypatch.setenv("TILTH_HOME", str(tmp_path))
+    job = train_job(tmp_path, backbone="prithvi-2-tiny-tl")
+    entry = {"id": job.backbone, "sha256": "a" * 64, "random": False}
+    assert _same_backbone(job, {"backbone": entry})
+    assert not _same_backbone(job, {"backbone": {**entry, "id": "embedded"}})
 
 
 @pytest.mark.parametrize(

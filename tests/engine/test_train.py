@@ -235,6 +235,17 @@ def test_a_checkpoint_of_other_labels_is_not_used(tmp_path):
     assert any("from the beginning" in text for text in again.result["warnings"])
 
 
+def test_a_checkpoint_is_not_gone_on_from_with_another_image(tmp_path):
+    job = train_job(tmp_path, epochs=3, method="frozen")
+    with pytest.raises(KeyboardInterrupt):
+        Run(job, stop=lambda e: e["event"] == "metrics" and e["epoch"] == 2 and interrupt())
+    write_image(Path(job.images[0]), scene(seed=1))
+
+    again = Run(dataclasses.replace(job, resume=True))
+
+    assert any("from the beginning" in text for text in again.result["warnings"])
+
+
 def interrupt():
     raise KeyboardInterrupt
 

@@ -19,7 +19,7 @@ from tilth_engine.describe import describe
 from tilth_engine.errors import Cancelled, TilthError
 from tilth_engine.events import Reporter, silent
 from tilth_engine.jobs import AddJob, DescribeJob, FetchJob, PredictJob, RemoveJob
-from tilth_engine.predict import predict
+from tilth_engine.predict import Models, predict
 
 from . import tiny_models, worlds
 from .hub_server import COMMIT, Hub
@@ -360,13 +360,16 @@ def test_an_adapter_knows_the_weights_that_it_was_made_with(hub, tmp_path):
     card = worlds.Run(job).result["card"]
     assert card["backbone"]["sha256"] == hashlib.sha256(data_of(hub)).hexdigest()
     mapping = PredictJob(job.out, job.images, str(tmp_path / "map.tif"), device="cpu")
-    predict(mapping, silent())
+    models = Models()
+    predict(mapping, silent(), models)
     # The same network with other values is another backbone.
     file = tmp_path / "other.pth"
     file.write_bytes(tiny_models.saved(tiny_models.tensors(tiny_models.card(), seed=1)))
     weights.add_weights(AddJob("tiny", str(file)), silent())
     with pytest.raises(TilthError, match="made with other weights of the backbone 'tiny'"):
         predict(mapping, silent())
+    with pytest.raises(TilthError, match="made with other weights of the backbone 'tiny'"):
+        predict(mapping, silent(), models)  # which keeps the network
     weights.remove_weights(RemoveJob("tiny"))
     with pytest.raises(TilthError, match="not on this machine"):
         predict(mapping, silent())

@@ -86,16 +86,13 @@ def _safetensors(path: Path) -> dict[str, Tensor]:
 
 def _torch(path: Path, start: bytes) -> Any:
     """What torch.save wrote, by torch's reader that makes nothing but tensors and plain values."""
+    if _is_zip(start):
+        _check_not_packed(path)
     # Old research code keeps its command line in the file: a bag of plain values, no code.
     with torch.serialization.safe_globals([argparse.Namespace]):
         try:
-            if _is_zip(start) and _is_packed(path):
-                raise TilthError(
-                    f"{path}: it has been packed again since torch.save wrote it; get the file as "
-                    "it was published"
-                )
             return torch.load(path, map_location="cpu", weights_only=True, mmap=_is_zip(start))
-        except (MemoryError, TilthError):
+        except MemoryError:
             raise
         except Exception as error:  # a file from elsewhere can break its reader in many ways
             code = re.search(r"GLOBAL ([\w.]+)", str(error))
@@ -112,11 +109,21 @@ def _is_zip(start: bytes) -> bool:
     return start.startswith(b"PK")
 
 
-def _is_packed(path: Path) -> bool:
-    """Whether something in an archive is compressed: torch.save never does that, its reader takes
-    the packed bytes for weights, and a small file may hold endless text."""
-    with zipfile.ZipFile(path) as archive:
-        return any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist())
+def _check_not_packed(path: Path) -> None:
+    """Raise TilthError where something in an archive is compressed: torch.save never does that, its
+    reader takes the packed bytes for weights, and a small file may hold endless text."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            kinds = {entry.compress_type for entry in archive.infolist()}
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise TilthError(_damaged(path, error)) from error
+    if kinds - {zipfile.ZIP_STORED}:
+        raise TilthError(
+            f"{path}: it has been packed again since torch.save wrote it; get the file as it was "
+            "published"
+        )
 
 
 def _unwrapped(path: Path, loaded: Any) -> Checkpoint:

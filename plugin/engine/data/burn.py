@@ -18,6 +18,7 @@ _TILE = 512
 # From so many points on, cutting a polygon to the window is cheaper than burning all of it.
 _MANY_POINTS = 200
 _BATCH = 20_000  # shapes at a time
+_DUST = 1e-6  # pixels
 _MOST_CENTRES = 400  # pixel centres to test one by one in a shape's box
 
 
@@ -33,22 +34,42 @@ def rasterise(labels: Labels, image: int, window: Window) -> tuple[np.ndarray, n
 
 
 def find_spots(labels: Labels) -> int:
-    """Give each polygon that holds no pixel's centre the pixel that stands for it; how many."""
+    """Let a pixel stand for each polygon, or part of one, without a pixel's centre; how many."""
     drawn = [p for p in labels.polygons if not labels.has_regions(p.image) or p.background]
     if not drawn:
         return 0
     shapes = np.array([polygon.pixel_geometry for polygon in drawn], dtype=object)
-    small = np.flatnonzero(_may_be_tiny(shapes))
-    tiny = small[~_holds_a_centre(shapes[small], [labels.grids[drawn[i].image] for i in small])]
-    for index in tiny:
+    parts, owner = shapely.get_parts(shapes, return_index=True)
+    tiny = _may_be_tiny(parts)
+    small = np.flatnonzero(tiny)
+    tiny[small] = ~_holds_a_centre(
+        parts[small], [labels.grids[drawn[i].image] for i in owner[small]]
+    )
+    count = 0
+    for index in np.unique(owner[tiny]):
         polygon = drawn[int(index)]
-        grid = labels.grids[polygon.image]
-        inside = shapely.intersection(shapes[index], shapely.box(0, 0, grid.width, grid.height))
-        point = shapely.point_on_surface(inside)
-        col = min(max(int(np.floor(point.x)), 0), grid.width - 1)
-        row = min(max(int(np.floor(point.y)), 0), grid.height - 1)
-        polygon.spot = (col, row)
-    return len(tiny)
+        first, end = np.searchsorted(owner, (index, index + 1))
+        mine, without = parts[first:end], tiny[first:end]
+        spots = _spots(mine[without], labels.grids[polygon.image], alone=bool(without.all()))
+        polygon.labelled = shapely.union_all([*mine[~without], *spots])
+        count += len(spots)
+    return count
+
+
+def _spots(parts: np.ndarray, grid: Grid, *, alone: bool) -> np.ndarray:
+    """For each part a square inside the pixel that stands for it.
+
+    Parts outside of the image, and the dust that a mended ring leaves, have none; only where the
+    parts are ``alone`` is there one in any case.
+    """
+    inside = shapely.intersection(parts, shapely.box(0, 0, grid.width, grid.height))
+    areas = shapely.area(inside)
+    kept = areas > _DUST
+    if alone and not kept.any():
+        kept[np.argmax(areas)] = True
+    points = shapely.get_coordinates(shapely.point_on_surface(inside[kept]))
+    left, top = np.clip(np.floor(points), 0, (grid.width - 1, grid.height - 1)).T
+    return shapely.box(left + 0.25, top + 0.25, left + 0.75, top + 0.75)
 
 
 def count_pixels(labels: Labels, images: Sequence[Image]) -> tuple[int, int]:
@@ -128,11 +149,8 @@ def _burn_ids(polygons: Sequence[LabelPolygon], box: tuple[int, int, int, int]) 
     col, row, width, height = box
     shapes = []
     for polygon in polygons:
-        shape = polygon.pixel_geometry
-        if polygon.spot is not None:
-            x, y = polygon.spot
-            shape = shapely.box(x + 0.25, y + 0.25, x + 0.75, y + 0.75)
-        elif shapely.get_num_coordinates(shape) > _MANY_POINTS:
+        shape = polygon.labelled
+        if shapely.get_num_coordinates(shape) > _MANY_POINTS:
             shape = _cut(shape, (col - 1, row - 1, col + width + 1, row + height + 1))
         if not shape.is_empty:
             shapes.append((shape, polygon.id))

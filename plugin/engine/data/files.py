@@ -51,6 +51,18 @@ class _Tried(Exception):  # noqa: N818  it is no error
     """Leaves atomic_path before it renames anything."""
 
 
+def stamp(path: str | Path) -> list[int]:
+    """Size and time of a file, by which two looks at it tell whether it is still the same one.
+
+    Nothing where there is none, as with an image from a server.
+    """
+    try:
+        about = Path(path).stat()
+    except OSError:
+        return []
+    return [about.st_size, about.st_mtime_ns]
+
+
 @contextlib.contextmanager
 def file_faults(path: str | Path) -> Iterator[None]:
     """Turn the OSErrors of the block that a person can mend into TilthErrors about ``path``."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 from rasterio.crs import CRS
 from rasterio.transform import Affine
 
@@ -57,3 +58,8 @@ class Grid:
         corners = [(0, 0), (self.width, 0), (0, self.height), (self.width, self.height)]
         moved = [(corner, apply(across, *corner)) for corner in corners]
         return all(abs(x - c) < 0.01 and abs(y - r) < 0.01 for (c, r), (x, y) in moved)
+
+
+def turns(longitude: float | np.ndarray, middle: float) -> float | np.ndarray:
+    """The whole turns, in degrees, to take from longitudes so that they lie around ``middle``."""
+    return 360 * np.round((longitude - middle) / 360)

@@ -122,6 +122,11 @@ class Image:
         return self._sources[0].georeferenced
 
     @property
+    def by_rpc_alone(self) -> bool:
+        """Whether only polynomials place the image, which are not looked at."""
+        return self._sources[0].by_rpc_alone
+
+    @property
     def resolution_m(self) -> float:
         """Ground metres a pixel, at the image's centre; NaN without any georeference."""
         return resolution(self._grid) if self.georeferenced else math.nan

@@ -39,9 +39,9 @@ class ClassInfo:
 class LabelPolygon:
     """One drawn object on one image. An object that lies on two scenes has one id, twice.
 
-    ``geometry`` is in the image's coordinates, ``pixel_geometry`` in (column, row). A
-    ``background`` one is a labelled area. ``tiny`` ones hold no pixel's centre: the pixel at
-    ``spot`` (column, row) stands for them.
+    ``geometry`` is in the image's coordinates, ``pixel_geometry`` in (column, row). ``labelled``
+    is the latter too, but with a square inside the pixel that stands for it in place of each part
+    that holds no pixel's centre. A ``background`` one is a labelled area.
     """
 
     geometry: Any
@@ -51,7 +51,11 @@ class LabelPolygon:
     id: int
     pixels: int = 0
     background: bool = False
-    spot: tuple[int, int] | None = None
+    labelled: Any = None
+
+    def __post_init__(self) -> None:
+        if self.labelled is None:
+            self.labelled = self.pixel_geometry
 
 
 @dataclass

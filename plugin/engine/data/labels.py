@@ -16,6 +16,7 @@ from .burn import count_pixels, find_spots, rasterise
 from .grid import apply
 from .imagery import Image
 from .label_model import ClassInfo, LabelPolygon, Labels
+from .source import RPC_ALONE
 from .vectors import (
     VectorLayer,
     crs_text,
@@ -128,8 +129,10 @@ def complete(labels: Labels, images: Sequence[Image], minimum: int, where: str) 
         labels.warnings.append(
             _told(
                 tiny,
-                "labels: {} polygon is smaller than a pixel; the pixel there stands for it",
-                "labels: {} polygons are smaller than a pixel; the pixel at each stands for it",
+                "labels: {} polygon, or part of one, is smaller than a pixel; the pixel there "
+                "stands for it",
+                "labels: {} polygons, or parts of them, are smaller than a pixel; the pixel at "
+                "each stands for it",
             )
         )
     conflicts, gaps = count_pixels(labels, images)
@@ -239,6 +242,8 @@ def _outside_text(layer: VectorLayer, images: Sequence[Image]) -> str:
         f"({crs_text(layer.crs)}), {image.name} covers {extent_text(image.bounds)} "
         f"({crs_text(image.crs)})"
     )
+    if image.by_rpc_alone:
+        return f"{text}; of the image: {RPC_ALONE}"
     raw = _to_pixels(layer.geometries, image)
     if layer.crs != image.crs and _on_grid(raw, image).any():
         return f"{text}; the numbers alone would fit: check the layer's coordinate system"

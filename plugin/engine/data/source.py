@@ -25,6 +25,10 @@ from .nodata import declared_valid, fits, may_be_measured
 
 # GDAL's own errors reach us in the open where rasterio makes virtual rasters.
 RASTER_FAULTS = (RasterioError, CPLE_BaseError)
+RPC_ALONE = (
+    "it has rational polynomial coefficients (RPC) and no other georeference; orthorectify it "
+    "first, with Warp (reproject) in QGIS or gdalwarp -rpc"
+)
 # No measurement is as large; what is, is a fill value that the file does not declare.
 _ABSURD = 1e15
 
@@ -49,6 +53,11 @@ class Source:
     parents: list[rasterio.DatasetReader] = field(default_factory=list)
     # The last band is the file's mask, resampled: beside nodata values GDAL leaves masks out.
     cover: WarpedVRT | None = None
+
+    @property
+    def by_rpc_alone(self) -> bool:
+        """Whether polynomials alone say where the file lies: as it is, it has no place."""
+        return not self.georeferenced and self.dataset.rpcs is not None
 
     @property
     def can_have_gaps(self) -> bool:
@@ -255,7 +264,9 @@ def open_source(path: str, *, palette: bool = True) -> Source:
         source = source.by_points(nearest=not palette)
     if source.grid.transform.determinant == 0:
         raise TilthError(f"{path}: its georeference is broken (pixels without a size); mend it")
-    if not source.georeferenced:
+    if source.by_rpc_alone:
+        told.append(f"{path}: {RPC_ALONE}: until then its pixels are taken as coordinates")
+    elif not source.georeferenced:
         told.append(f"{path}: it has no georeference; its pixels are taken as coordinates")
     elif source.grid.crs is None:
         told.append(f"{path}: it has no coordinate system")

@@ -153,9 +153,7 @@ def _boxes(labels: Labels, frames: Sequence[tuple[float, float, float, float]]) 
     boxes = np.zeros((len(labels.polygons), 4))
     for row, polygon in enumerate(labels.polygons):
         grid = labels.grids[polygon.image]
-        left, top, right, bottom = polygon.pixel_geometry.bounds
-        if polygon.spot is not None:  # the pixel that stands for a tiny one
-            (left, top), (right, bottom) = polygon.spot, np.add(polygon.spot, 1)
+        left, top, right, bottom = polygon.labelled.bounds
         x = np.clip([left, right], 0, grid.width) * frames[polygon.image][0]
         y = np.clip([top, bottom], 0, grid.height) * frames[polygon.image][1]
         x, y = np.sort(x + frames[polygon.image][2]), np.sort(y + frames[polygon.image][3])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ import shapely
 from rasterio.crs import CRS
 
 from ..errors import TilthError
+from .grid import turns
 from .source import RASTER_FAULTS
 
 _FAULTS = (RuntimeError, ValueError)  # every error of pyogrio is one of these
@@ -97,6 +98,8 @@ def read_polygons(source: str, class_field: str = "", *, points: bool = False) -
     except _FAULTS as error:
         raise TilthError(f"{source}: it can't be read: {error}") from None
     raw = columns[0] if class_field else [None] * len(wkb)
+    if class_field and meta["ogr_subtypes"][0] == "OFSTBoolean":
+        raw = _truths(raw)
     result = VectorLayer(path, str(layer), _crs(meta["crs"]), np.array([]), [])
     kept: list[Any] = []
     for geometry, value in zip(_geometries(wkb, result.dropped, points), raw, strict=True):
@@ -183,10 +186,10 @@ def _on_this_turn(geometry: Any, middle: float) -> Any:
 
 def _turned(part: Any, middle: float) -> Any:
     points = shapely.get_coordinates(part)
-    points[:, 0] -= 360 * np.round((points[:, 0] - points[0, 0]) / 360)
+    points[:, 0] -= turns(points[:, 0], points[0, 0])
     if np.ptp(points[:, 0]) > 180:  # not torn, but around the world
         return part
-    points[:, 0] -= 360 * np.round((points[:, 0].mean() - middle) / 360)
+    points[:, 0] -= turns(points[:, 0].mean(), middle)
     return shapely.set_coordinates(part, points)
 
 
@@ -259,6 +262,11 @@ def _plain(value: Any) -> Any:
     if isinstance(value, int):
         return value
     return str(value).strip() or None
+
+
+def _truths(values: Iterable[Any]) -> list[bool | None]:
+    """The values of a boolean field, which come as numbers where one of them is NULL."""
+    return [None if np.isnan(value) else bool(value) for value in values]
 
 
 def _geometries(wkb: np.ndarray, dropped: Counter[str], points: bool) -> list[Any]:

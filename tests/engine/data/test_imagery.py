@@ -273,6 +273,17 @@ def test_no_georeference_lies_where_qgis_draws_it(make_raster):
         assert any("no georeference" in text for text in image.warnings)
 
 
+def test_an_image_placed_by_polynomials_alone_asks_to_be_orthorectified(make_raster, rpcs):
+    path = make_raster("a.tif", ramp(), crs=None, transform=None, finish=rpcs)
+    with Image.open([path]) as image:
+        (told,) = (text for text in image.warnings if "georeference" in text)
+        assert told.startswith(f"{path}: it has rational polynomial coefficients (RPC) and no")
+        assert "gdalwarp -rpc: until then its pixels are taken as coordinates" in told
+        assert image.by_rpc_alone
+    with Image.open([make_raster("b.tif", ramp(), finish=rpcs)]) as image:
+        assert not image.by_rpc_alone and not image.warnings
+
+
 def test_rotated_and_south_up(make_raster):
     turned = Affine.translation(500000, 5000000) @ Affine.rotation(30) @ Affine.scale(10, -10)
     with Image.open([make_raster("a.tif", ramp(), transform=turned)]) as image:

@@ -123,6 +123,16 @@ def test_integers_keep_their_codes_also_beside_null(image, make_vector, box):
     assert warned(labels, "1 polygon without a class (NULL)")
 
 
+def test_booleans_are_called_alike_also_beside_null(image, make_vector, box):
+    path = make_vector("l.gpkg", two(box), [True, False, True, False])
+    whole = read_labels(path, *on(image))
+    path = make_vector("n.gpkg", [*two(box), box(15, 15, 18, 18)], [True, False, True, False, None])
+    gap = read_labels(path, *on(image))
+    assert [(c.code, c.name) for c in whole.classes] == [(1, "False"), (2, "True")]
+    assert gap.classes == whole.classes
+    assert warned(gap, "1 polygon without a class (NULL)")
+
+
 def test_blank_text_counts_as_null(image, make_vector, box):
     path = make_vector("l.gpkg", [*two(box), box(15, 15, 18, 18)], ["a", "b", "a", " b", "  "])
     labels = read_labels(path, *on(image))
@@ -212,9 +222,27 @@ def test_polygons_smaller_than_a_pixel(image, make_vector, box):
     codes, _ = pixels(labels)
     assert codes[15, 15] == 1
     assert (codes[:, 17] == 2).sum() == 1  # the sliver's own pixel
-    assert warned(labels, "2 polygons are smaller than a pixel")
+    assert warned(labels, "2 polygons, or parts of them, are smaller than a pixel")
     part, _ = rasterise(labels, 0, Window(14, 14, 3, 3))
     assert part[1, 1] == 1
+
+
+def test_each_part_smaller_than_a_pixel_has_its_own(image, make_vector, box):
+    specks = [box(at + 0.1, 17.1, at + 0.3, 17.3) for at in (1, 5, 9)]
+    dust = box(18, 18, 18.0005, 18.0005)  # as a mended ring leaves it
+    beyond = box(30.1, 3.1, 30.3, 3.3)
+    merged = shapely.MultiPolygon(specks)
+    mixed = shapely.MultiPolygon([box(0, 0, 4, 4), box(15.1, 2.1, 15.3, 2.3), dust, beyond])
+    path = make_vector("l.gpkg", [merged, mixed, box(8, 8, 12, 12)], ["a", "b", "a"])
+    labels = read_labels(path, *on(image))
+    codes, ids = pixels(labels)
+    assert (codes == 1).sum() == 3 + 16 and (codes == 2).sum() == 16 + 1
+    assert len(set(ids[17, [1, 5, 9]])) == 1 and codes[17, 1] == 1  # one object all the same
+    assert codes[2, 15] == 2 and ids[2, 15] == ids[0, 0]
+    assert [(c.polygons, c.pixels) for c in labels.classes] == [(2, 19), (1, 17)]
+    assert warned(labels, "4 polygons, or parts of them, are smaller than a pixel")
+    part, _ = rasterise(labels, 0, Window(4, 16, 3, 3))
+    assert part[1, 1] == 1 and (part > 0).sum() == 1
 
 
 def test_overlaps_of_classes_are_nobodys(image, make_vector, box):
@@ -242,6 +270,14 @@ def test_all_outside_names_both_extents(image, make_vector, box):
     text = str(error.value)
     assert "x 501000 to 501100" in text and "x 500000 to 500200" in text
     assert text.count("EPSG:32632") == 2 and "\n" not in text
+
+
+def test_all_outside_of_an_image_that_polynomials_place(make_raster, make_vector, box, rpcs):
+    path = make_raster("i.tif", ones(), crs=None, transform=None, finish=rpcs)
+    with Image.open([path]) as image, pytest.raises(TilthError) as caught:
+        read_labels(make_vector("l.gpkg", two(box), ["a", "b"] * 2), "class", [image])
+    assert "rational polynomial coefficients (RPC)" in str(caught.value)
+    assert str(caught.value).endswith("with Warp (reproject) in QGIS or gdalwarp -rpc")
 
 
 def test_a_wrong_crs_is_suspected(image, make_vector, box):

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import shapely
 import torch
 
 from .backbones import catalogue, store
@@ -371,11 +372,12 @@ def _decoder(job: TrainJob) -> DecoderSettings:
 
 
 def chip_size(labels: Labels) -> int:
-    """Pixels along a chip: about twice what analysts drew, so that an object has surroundings."""
-    sides = []
-    for polygon in labels.polygons:
-        if not polygon.background:
-            left, top, right, bottom = polygon.pixel_geometry.bounds
-            sides.append(max(right - left, bottom - top))
-    wanted = 2 * float(np.median(sides)) if sides else 0.0
+    """Pixels along a chip: about twice what analysts drew, so that an object has surroundings.
+
+    Of a multipolygon each part counts, since crowns that were merged by class are still crowns.
+    """
+    drawn = [polygon.pixel_geometry for polygon in labels.polygons if not polygon.background]
+    boxes = shapely.bounds(shapely.get_parts(np.array(drawn, object)))
+    sides = np.maximum(boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1])
+    wanted = 2 * float(np.median(sides)) if len(sides) else 0.0
     return next((chip for chip in CHIPS if chip >= wanted), CHIPS[-1])

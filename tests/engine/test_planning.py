@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import shapely
 from tilth_engine import devices
 from tilth_engine.backbones import catalogue
 from tilth_engine.backbones.inputs import Inputs
@@ -228,15 +229,11 @@ def test_the_engine_describes_itself():
 
 
 def test_the_chip_follows_the_polygons():
-    class Shape:
-        def __init__(self, side):
-            self.bounds = (0, 0, side, side / 2)
-
     class Polygon:
         background = False
 
         def __init__(self, side):
-            self.pixel_geometry = Shape(side)
+            self.pixel_geometry = shapely.box(0, 0, side, side / 2)
 
     class Labels:
         def __init__(self, *sides):
@@ -246,3 +243,9 @@ def test_the_chip_follows_the_polygons():
     assert chip_size(Labels(3, 5, 900)) == 64
     assert chip_size(Labels(40, 45, 48)) == 96
     assert chip_size(Labels(500, 600)) == 128
+
+    merged = Labels(0)
+    merged.polygons[0].pixel_geometry = shapely.MultiPolygon(
+        [shapely.box(left, left, left + 5, left + 5) for left in range(0, 900, 100)]
+    )
+    assert chip_size(merged) == 64

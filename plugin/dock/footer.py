@@ -109,4 +109,4 @@ class Footer(QObject):
         ).format(self._session.engine.folder)
         answer = QMessageBox.question(self._contents, self.tr("Remove the engine"), question)
         if answer == QMessageBox.StandardButton.Yes:
-            self._session.engine.remove(self._session.pool.restart)
+            self._session.engine.remove(self._session.pool.end_idle)

@@ -89,7 +89,7 @@ def test_idle_workers_end_before_the_removal(
     monkeypatch.setattr(module, "remove", spied)
     pool.run(InspectJob("x"))
     assert len(pool.pids) == 1
-    engine.remove(pool.restart)
+    engine.remove(pool.end_idle)
     assert wait(lambda: not engine.busy)
     assert (alive, pythons) == ([], [None])  # nor could a job start one meanwhile
     assert not environment.exists() and engine.state == "absent"

@@ -43,7 +43,8 @@ class Footer(QObject):
         contents.deviceIcon.setToolTip(tip)
         icon, text = "mIconSuccess.svg", self.tr("Engine ready")
         if engine.busy:
-            icon, text = "mActionRefresh.svg", self.tr("Installing…")
+            # The panel says whether it is installed, looked at or removed.
+            icon, text = "mActionRefresh.svg", self.tr("Engine busy…")
         elif engine.state == "broken":
             icon, text = "mIconWarning.svg", self.tr("Engine broken")
         elif engine.state == "absent":

@@ -229,10 +229,7 @@ class LabelsPage(QWidget):
         warnings = self._engine_warnings
         if warnings is None:
             warnings = label_checks.warnings(choice, self.count)
-        if warnings:
-            self.notice.show_text("\n".join(warnings), Qgis.MessageLevel.Warning)
-        else:
-            self.notice.clear()
+        self.notice.show_warnings(warnings)
 
     def _new_layer(self) -> None:
         asked = new_layer.ask(self)

@@ -46,6 +46,9 @@ class MapPage(QWidget):
         self.imagesHolder.addWidget(self.images)
         self.notice = Notice(self)
         self.noticeHolder.addWidget(self.notice)
+        self.warnings = Notice(self)
+        self.noticeHolder.addWidget(self.warnings)
+        self.noticeHolder.setSpacing(6)
         self.rectangle = DrawnRectangle(session.iface.mapCanvas(), self)
         self.bar = RunBar(self)
         self.layer_id = ""
@@ -60,6 +63,7 @@ class MapPage(QWidget):
     def run(self) -> None:
         """Start; or say what is missing."""
         self.notice.clear()
+        self.warnings.clear()
         if not self.session.engine_ready(self.notice):
             return
         try:
@@ -282,14 +286,15 @@ class MapPage(QWidget):
             words += " " + self.tr("It took {}.").format(time_text(outcome["seconds"]))
         told = [str(text) for text in outcome.get("warnings") or []]
         warnings = list(dict.fromkeys([*self._warnings, *told]))
+        self.notice.show_text(words, Qgis.MessageLevel.Success)
+        self.warnings.show_warnings(warnings)
         level = Qgis.MessageLevel.Warning if warnings else Qgis.MessageLevel.Success
-        self.notice.show_text("\n".join([words, *warnings]), level)
         self.session.tell("\n".join([words, *warnings]), level)
 
     def _noticed(self, level: str, message: str) -> None:
         if level == "warning" and message not in self._warnings:
             self._warnings.append(message)
-            self.notice.show_text("\n".join(self._warnings), Qgis.MessageLevel.Warning)
+            self.warnings.show_warnings(self._warnings)
 
     def _failed(self, kind: str, message: str, log: str) -> None:
         if kind == "cancelled":

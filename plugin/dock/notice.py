@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Callable, Optional
+from typing import Callable, Optional, Sequence
 
 from qgis.core import Qgis
 from qgis.PyQt.QtCore import QSize, Qt
@@ -60,6 +60,7 @@ class Notice(QFrame):
         self.close_button.setToolTip(self.tr("Close this message"))
         self.close_button.clicked.connect(self.clear)
         self.close_button.setVisible(closable)
+        self.colour = ""
         self._action: Optional[Callable[[], None]] = None
         self.button.clicked.connect(self._act)
         self._lay_out()
@@ -85,14 +86,19 @@ class Notice(QFrame):
         run: Optional[Callable[[], None]] = None,
     ) -> None:
         """Say ``message``; ``action`` names a button that calls ``run``."""
-        icon, colour = LOOKS[level]
+        icon, self.colour = LOOKS[level]
         self.icon.setPixmap(icons.theme(icon).pixmap(16, 16))
         self.label.setText(message)
-        tint(self, colour)
+        tint(self, self.colour)
         self.button.setText(action)
         self.button.setVisible(bool(action))
         self._action = run
         self.setVisible(bool(message))
+
+    def show_warnings(self, warnings: Sequence[str]) -> None:
+        """Say these; nothing where there are none."""
+        bullet = "• " if len(warnings) > 1 else ""
+        self.show_text("\n".join(bullet + text for text in warnings))
 
     def text(self) -> str:
         """What it says now; empty when hidden."""

@@ -42,7 +42,7 @@ def region_line(card: Dict[str, Any]) -> str:
 
 
 def trained(result: Dict[str, Any]) -> str:
-    """What came of a training, in rich text."""
+    """What came of a training, in rich text; its warnings are shown apart."""
     score = result.get("score")
     line = score_line(score) or _tr("Not checked: no labels were held out")
     parts = [f"<b>{line}.</b>"]
@@ -66,7 +66,6 @@ def trained(result: Dict[str, Any]) -> str:
                 epochs=epochs, time=time_text(seconds)
             )
         )
-    parts += [escape(str(text)) for text in result.get("warnings") or []]
     return "<br>".join(parts)
 
 

@@ -611,9 +611,9 @@ def test_names_in_a_result_are_text(name: str) -> None:
     rows = [{"name": name, "f1": 0.5, "support": 3}, {"name": "x", "f1": 0.9, "support": 3}]
     score = {"macro_f1": 0.7, "per_class": rows}
     document = QTextDocument()
-    document.setHtml(wording.trained({"score": score, "warnings": [f"labels: nothing of {name}"]}))
+    document.setHtml(wording.trained({"score": score}))
     lines = document.toPlainText().splitlines()
-    assert lines[1:] == [f"Weakest class: {name} (0.50).", f"labels: nothing of {name}"]
+    assert lines[1:] == [f"Weakest class: {name} (0.50)."]
 
 
 def test_a_map_that_follows_forests_is_told() -> None:

@@ -11,7 +11,6 @@ from typing import Any, Callable, Iterator, List, Optional
 import pytest
 from dock_window import shown_dock, wait
 from qgis.core import (
-    Qgis,
     QgsCoordinateReferenceSystem,
     QgsProject,
     QgsRasterLayer,
@@ -228,14 +227,7 @@ def test_a_layer_that_reads_another_file_is_another_image(
 def test_warnings_of_a_run_stay_when_the_map_is_there(
     dock: Any, project: QgsProject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    page, show = dock.map, dock.map.notice.show_text
-    levels: List[Any] = []
-
-    def watched(text: str, level: Any) -> None:
-        levels.append(level)
-        show(text, level)
-
-    monkeypatch.setattr(page.notice, "show_text", watched)
+    page, told = dock.map, dock.map.warnings
     monkeypatch.setattr(dock.session, "engine_ready", lambda _notice: True)
     monkeypatch.setattr(dock.session, "start", lambda _task: None)
     monkeypatch.setattr(dock.session.iface, "setActiveLayer", lambda _: None, raising=False)
@@ -244,16 +236,15 @@ def test_warnings_of_a_run_stay_when_the_map_is_there(
     task = _started(page, monkeypatch)
     for text in ("layer", "both", "layer"):
         task.noticed.emit("warning", text)
-    assert page.notice.text() == "layer\nboth"
+    assert told.text() == "• layer\n• both"
     task.succeeded.emit(outcome)
-    assert page.notice.text().splitlines()[1:] == ["layer", "both", "engine"]
-    assert levels[-1] == Qgis.MessageLevel.Warning
+    assert told.text().splitlines() == ["• layer", "• both", "• engine"]
+    assert page.notice.text().startswith("Added") and "engine" not in page.notice.text()
     task.ended.emit()
 
     task = _started(page, monkeypatch)
     task.succeeded.emit({**outcome, "warnings": []})
-    assert len(page.notice.text().splitlines()) == 1
-    assert levels[-1] == Qgis.MessageLevel.Success
+    assert page.notice.text() and told.text() == ""
     task.ended.emit()
 
 

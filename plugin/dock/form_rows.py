@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Collection, List, Tuple
+from typing import Collection, Optional, Tuple
 
 from qgis.PyQt.QtWidgets import QFormLayout, QWidget
 
 
 class FormRows:
-    """All rows of a form, each a label and a field, in their order.
+    """All rows of a form, in their order: a label and a field, or a field across both columns.
 
     Rows are taken out of the form, since Qt 5 keeps the space between rows that are hidden.
     """
@@ -16,14 +16,7 @@ class FormRows:
     def __init__(self, form: QFormLayout) -> None:
         """Take the rows that are in the form now; Tab goes through them in this order."""
         self._form = form
-        role = QFormLayout.ItemRole
-        self._rows: List[Tuple[QWidget, QWidget]] = [
-            (
-                form.itemAt(row, role.LabelRole).widget(),
-                form.itemAt(row, role.FieldRole).widget(),
-            )
-            for row in range(form.rowCount())
-        ]
+        self._rows = [_parts(form, row) for row in range(form.rowCount())]
         fields = [field for _label, field in self._rows]
         for before, after in zip(fields, fields[1:]):
             QWidget.setTabOrder(before, after)
@@ -38,11 +31,21 @@ class FormRows:
         while self._form.rowCount():
             self._form.takeRow(0)
         for label, field in self._rows:
+            # An empty combo is false, as an empty list is.
+            parts = [part for part in (label, field) if part is not None]
             if field in shown:
-                self._form.addRow(label, field)
-            label.setVisible(field in shown)
-            field.setVisible(field in shown)
+                self._form.addRow(*parts)
+            for part in parts:
+                part.setVisible(field in shown)
 
     def shows(self, field: QWidget) -> bool:
         """Whether the row of a field is in the form, be the form itself open or closed."""
         return field in self._shown
+
+
+def _parts(form: QFormLayout, row: int) -> Tuple[Optional[QWidget], QWidget]:
+    role = QFormLayout.ItemRole
+    across = form.itemAt(row, role.SpanningRole)
+    if across is not None:
+        return None, across.widget()
+    return form.itemAt(row, role.LabelRole).widget(), form.itemAt(row, role.FieldRole).widget()

@@ -23,6 +23,7 @@ from . import dates, icons, out_files, runs, settings
 from .adapter_choice import AdapterChoice
 from .choices import check_image
 from .connections import Connections, Places
+from .form_rows import FormRows
 from .image_list import ImageList, identity
 from .library import Library
 from .notice import Notice
@@ -43,7 +44,10 @@ class MapPage(QWidget):
         self.session = session
         self.adapters = AdapterChoice(self, session, library)
         self.images = ImageList(self, one_scene=True)
-        self.imagesHolder.addWidget(self.images)
+        self.inputForm.insertRow(
+            self.inputForm.getWidgetPosition(self.severalCheck)[0] + 1, self.images
+        )
+        self._rows = FormRows(self.inputForm)
         self.notice = Notice(self)
         self.noticeHolder.addWidget(self.notice)
         self.warnings = Notice(self)
@@ -119,17 +123,16 @@ class MapPage(QWidget):
         self.cancelButton.setIcon(icons.theme("mTaskCancel.svg"))
         self.drawButton.setIcon(icons.theme("mActionAddBasicRectangle.svg"))
         make_quiet(self.extentHint)
-        self._show_several(False)
+        self._show_rows()
         self._show_extent()
         self._images_changed()
-        self._show_dates()
 
     def _connect(self) -> None:
         self.session.engine.installed.connect(self.notice.clear)
         self.runButton.clicked.connect(self.run)
-        self.severalCheck.toggled.connect(self._show_several)
+        self.severalCheck.toggled.connect(self._show_rows)
         self.severalCheck.toggled.connect(self._images_changed)
-        self.adapters.changed.connect(self._show_dates)
+        self.adapters.changed.connect(self._show_rows)
         self.imageCombo.currentIndexChanged.connect(self._images_changed)
         self.images.changed.connect(self._images_changed)
         for radio in (self.wholeRadio, self.canvasRadio, self.rectangleRadio):
@@ -197,8 +200,10 @@ class MapPage(QWidget):
             return extents.on_image(self.rectangle.rectangle, self.rectangle.crs, image)
         return None
 
-    def _show_several(self, several: bool) -> None:
-        self.images.setVisible(several)
+    def _show_rows(self, *_: object) -> None:
+        several = self.severalCheck.isChecked()
+        left_out = {self.images: not several, self.datesEdit: not self._dated()}
+        self._rows.leave_out([field for field, unused in left_out.items() if unused])
         self.imageCombo.setEnabled(not several)
 
     def _leave_out_maps(self, *_: object) -> None:
@@ -217,10 +222,6 @@ class MapPage(QWidget):
 
     def _dated(self) -> bool:
         return dates.heeded_in_mapping(self.adapters.card())
-
-    def _show_dates(self) -> None:
-        for part in (self.datesLabel, self.datesEdit):
-            part.setVisible(self._dated())
 
     def _show_extent(self, *_: object) -> None:
         by_rectangle = self.rectangleRadio.isChecked()

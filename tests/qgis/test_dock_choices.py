@@ -450,3 +450,21 @@ def test_no_new_label_layer_where_the_user_changed_their_mind(
     monkeypatch.setattr(new_layer.NewLayerDialog, "exec", lambda dialog: 0)
     dock.labels.newLayerButton.click()
     assert dock.labels.layerCombo.currentLayer() is None
+
+
+def test_rows_that_are_left_out_of_the_map_page_leave_no_gap(dock: Any) -> None:
+    page = dock.map
+    dock.show_page(MAP)
+
+    def below_the_box() -> int:
+        wait(lambda: False, 0.05)
+        bottom = page.severalCheck.geometry().bottom()
+        return int(page.inputGroup.contentsRect().bottom() - bottom)
+
+    margin = page.inputForm.contentsMargins().bottom()
+    assert page.imageCombo.y() > page.adapterRow.y()
+    assert below_the_box() <= margin + 1
+    page.severalCheck.setChecked(True)
+    assert below_the_box() > page.images.height() >= page.images.list.height()
+    page.severalCheck.setChecked(False)
+    assert below_the_box() <= margin + 1 and not page.images.isVisible()

@@ -107,7 +107,9 @@ class AdaptersPage(QWidget):
             waiting = self.tr("Reading…")
             if not self.session.description and not self.session.asking:
                 waiting = self.tr("Its card is shown once Tilth's engine is installed.")
-            self.card.setHtml(card_view.html(adapter, adapter.trouble or waiting))
+            self.card.setHtml(
+                card_view.html(adapter, adapter.trouble or waiting, self.card.fontMetrics())
+            )
         for button in (self.folderButton, self.removeButton):
             button.setEnabled(adapter is not None)
         self.useButton.setEnabled(adapter is not None and not adapter.fault)

@@ -26,14 +26,16 @@ LOOKS = {
     Qgis.MessageLevel.Critical: ("mIconCritical.svg", "#d9534f"),
     Qgis.MessageLevel.Success: ("mIconSuccess.svg", "#3f9d52"),
 }
+# So lightly that text of either theme stays readable on it.
+TINT = 40
 
 
 def tint(frame: QFrame, colour: str) -> None:
-    """Colour a frame so lightly that text of either theme stays readable on it."""
+    """Colour a frame and its border."""
     red, green, blue, _ = QColor(colour).getRgb()
     name = frame.objectName()
     frame.setStyleSheet(
-        f"#{name} {{ background: rgba({red},{green},{blue},40);"
+        f"#{name} {{ background: rgba({red},{green},{blue},{TINT});"
         f" border: 1px solid rgba({red},{green},{blue},130); border-radius: 4px; }}"
     )
 

@@ -41,6 +41,11 @@ def region_line(card: Dict[str, Any]) -> str:
     return f"{words} ({which})" if which else words
 
 
+def epochs_text(number: int) -> str:
+    """How many epochs."""
+    return _tr("1 epoch") if number == 1 else _tr("{} epochs").format(number)
+
+
 def trained(result: Dict[str, Any]) -> str:
     """What came of a training, in rich text; its warnings are shown apart."""
     score = result.get("score")
@@ -62,8 +67,8 @@ def trained(result: Dict[str, Any]) -> str:
     epochs, seconds = result.get("epochs"), result.get("seconds")
     if isinstance(epochs, int) and isinstance(seconds, (int, float)):
         parts.append(
-            _tr("Trained for {epochs} epochs in {time}.").format(
-                epochs=epochs, time=time_text(seconds)
+            _tr("Trained for {epochs} in {time}.").format(
+                epochs=epochs_text(epochs), time=time_text(seconds)
             )
         )
     return "<br>".join(parts)

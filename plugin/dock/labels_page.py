@@ -16,6 +16,7 @@ from .class_scan import ClassCount
 from .connections import Connections, Places
 from .image_list import ImageList
 from .label_watch import LabelWatch
+from .narrow import Narrow
 from .notice import Notice
 from .session import Session
 from .ui_file import load, make_plain, make_quiet
@@ -42,6 +43,7 @@ class LabelsPage(QWidget):
         self.noticeHolder.addWidget(self.notice)
         self.watch = LabelWatch(session, self)
         self._places = Places(self._touched)
+        Narrow(self.scroll, [self.polygonsForm, self.rasterForm])
         self._set_up_inputs()
         self._raster = _id(self.rasterCombo.currentLayer())
         class_table.prepare(self.classTable, [self.tr("Class"), self.tr("Polygons")])

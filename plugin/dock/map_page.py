@@ -26,6 +26,7 @@ from .connections import Connections, Places
 from .form_rows import FormRows
 from .image_list import ImageList, identity
 from .library import Library
+from .narrow import Narrow
 from .notice import Notice
 from .rectangle import DrawnRectangle
 from .run_bar import RunBar, time_text
@@ -48,6 +49,7 @@ class MapPage(QWidget):
             self.inputForm.getWidgetPosition(self.severalCheck)[0] + 1, self.images
         )
         self._rows = FormRows(self.inputForm)
+        Narrow(self.scroll, [self.inputForm, self.outputForm])
         self.notice = Notice(self)
         self.noticeHolder.addWidget(self.notice)
         self.warnings = Notice(self)
@@ -196,7 +198,7 @@ class MapPage(QWidget):
             return extents.on_image(canvas.extent(), crs, image)
         if self.rectangleRadio.isChecked():
             if self.rectangle.rectangle is None:
-                raise TilthError(self.tr("No rectangle is drawn: press “Draw on the map”."))
+                raise TilthError(self.tr("No rectangle is drawn: press “Draw on map”."))
             return extents.on_image(self.rectangle.rectangle, self.rectangle.crs, image)
         return None
 

@@ -18,6 +18,7 @@ from .compare_dialog import CompareDialog
 from .image_list import identity
 from .in_view import InView
 from .labels_page import LabelsPage
+from .narrow import Narrow
 from .notice import Notice, tint
 from .opening import open_file
 from .planner import Planner
@@ -62,6 +63,8 @@ class TrainPage(QWidget):
         self.comparison = CompareDialog(session, self._job, labels_page.choice, self)
         self.planner = Planner(session, self._plan_task, self)
         self.view = InView(self.scroll)
+        self.resultButtons.addStretch(1)
+        self.narrow = Narrow(self.scroll, [self.modelForm, self.advancedForm], [self.resultButtons])
         self._set_looks()
         self._connect()
 
@@ -270,6 +273,7 @@ class TrainPage(QWidget):
         name = wording.adapter_name(self.result)
         self.resultLabel.setText(wording.trained(self.result))
         self.reportButton.setVisible(bool(self.result.get("report")))
+        self.narrow.fit()
         tint(self.resultFrame, "#3f9d52")
         self.outcome.show()
         self.view.bring(self.outcome)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Optional
+from typing import Optional, Tuple
 
 from qgis.PyQt.QtCore import QEvent, QObject, QPoint, QTimer
 from qgis.PyQt.QtWidgets import QScrollArea, QWidget
@@ -15,6 +15,7 @@ class InView(QObject):
         super().__init__(scroll)
         self._scroll = scroll
         self._wanted: Optional[QWidget] = None
+        self._brought: Tuple[Optional[QWidget], int] = None, 0
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.timeout.connect(self._go)
@@ -26,7 +27,10 @@ class InView(QObject):
         self._timer.start()
 
     def holds(self, part: QWidget) -> bool:
-        """Whether the part is in view now, as far as there is room for it."""
+        """Whether the part is in view, as far as there is room for it. On a page that is not shown:
+        whether it was brought there and nobody has scrolled since."""
+        if not self._scroll.isVisible():
+            return self._brought == (part, self._scroll.verticalScrollBar().value())
         if not part.isVisible():
             return False
         room = min(part.height(), self._scroll.viewport().height())
@@ -48,3 +52,4 @@ class InView(QObject):
         top = part.mapTo(contents, QPoint(0, 0)).y()
         least = min(top, top + part.height() + contents.layout().spacing() - room)
         bar.setValue(min(max(bar.value(), least), top))
+        self._brought = part, bar.value()

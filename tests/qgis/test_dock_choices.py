@@ -462,9 +462,15 @@ def test_rows_that_are_left_out_of_the_map_page_leave_no_gap(dock: Any) -> None:
         return int(page.inputGroup.contentsRect().bottom() - bottom)
 
     margin = page.inputForm.contentsMargins().bottom()
-    assert page.imageCombo.y() > page.adapterRow.y()
+    assert page.imageCombo.y() > page.adapterHint.y() > page.adapterRow.y()
     assert below_the_box() <= margin + 1
     page.severalCheck.setChecked(True)
     assert below_the_box() > page.images.height() >= page.images.list.height()
     page.severalCheck.setChecked(False)
     assert below_the_box() <= margin + 1 and not page.images.isVisible()
+    dock.show_page(LABELS)
+    page.adapterHint.setText("Many words about the adapter. " * 5)
+    dock.show_page(MAP)
+    wait(lambda: False, 0.05)
+    hint = page.adapterHint
+    assert hint.height() >= hint.heightForWidth(hint.width())

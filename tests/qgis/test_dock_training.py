@@ -414,3 +414,8 @@ def test_the_result_stays_in_view_when_the_plan_comes_back(dock: Any, started: L
     page.planner.planned.emit({"text": "It trains an adapter on the labels. " * 12})
     wait(lambda: False, 0.2)
     assert page.planLabel.isVisible() and _result_in_view(page)
+
+    dock.show_page(MAP)
+    page.planner.planned.emit({"text": "It trains an adapter. " * 30})
+    dock.show_page(TRAIN)
+    assert wait(lambda: _result_in_view(page), 5)

@@ -7,7 +7,7 @@ from typing import Any, Dict, List
 
 from qgis.core import Qgis
 from qgis.PyQt.QtCore import QCoreApplication
-from qgis.PyQt.QtGui import QColor, QFontMetrics
+from qgis.PyQt.QtGui import QColor, QFontMetrics, QPalette
 
 from . import wording
 from .library import Adapter
@@ -69,7 +69,7 @@ def _classes(card: Dict[str, Any], metrics: QFontMetrics) -> str:
         for title in (_tr("Polygons"), "F1")
     )
     head = f"<tr><td></td><td>{_quiet(_tr('Class'))}</td>{titles}</tr>"
-    form = f'cellspacing="0" cellpadding="{_PADDING}" width="100%"'
+    form = f'cellspacing="0" cellpadding="{_PADDING}" width="100%" style="margin-top:6px"'
     return f"<table {form}>{head}{''.join(rows)}</table><br>"
 
 
@@ -126,6 +126,11 @@ def _table(rows: List[Any]) -> str:
     return f'<table cellspacing="0" cellpadding="2">{lines}</table>'
 
 
+def quiet_style(palette: QPalette) -> str:
+    """A style sheet for what stands back: the letters' colour in any theme, but paler."""
+    red, green, blue, _ = palette.color(QPalette.ColorRole.Text).getRgb()
+    return f".quiet {{ color: rgba({red}, {green}, {blue}, 165) }}"
+
+
 def _quiet(text: str) -> str:
-    # Readable on light and dark ground; QGIS's dark themes do not set the palette.
-    return f'<span style="color:#858585">{escape(text)}</span>'
+    return f'<span class="quiet">{escape(text)}</span>'

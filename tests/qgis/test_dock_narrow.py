@@ -11,7 +11,7 @@ from qgis.core import Qgis
 from qgis.PyQt.QtGui import QColor, QFontMetrics, QImage, QTextDocument
 from qgis.PyQt.QtWidgets import QComboBox, QFormLayout, QPushButton
 from tilth.plugin.dock import card_view
-from tilth.plugin.dock.dock_widget import LABELS, MAP, TRAIN
+from tilth.plugin.dock.dock_widget import ADAPTERS, LABELS, MAP, TRAIN
 from tilth.plugin.dock.elide import Elider
 from tilth.plugin.dock.library import Adapter
 from tilth.plugin.dock.notice import LOOKS, TINT
@@ -103,6 +103,15 @@ def test_figures_on_a_card_are_not_broken(qgis_app: Any, points: int) -> None:
         block = block.next()
     assert {lines[text] for text in ("0.58", "F1", "Polygons", "12")} == {1}
     assert "⚠ two polygons <only>" in lines
+
+
+def test_what_stands_back_on_a_card_has_the_theme_s_colour(dock: Any) -> None:
+    page = dock.adapters
+    dock.setStyleSheet("QTextBrowser { color: #102030 }")
+    dock.show_page(ADAPTERS)
+    wait(lambda: False, 0.05)
+    assert "rgba(16, 32, 48" in page.card.document().defaultStyleSheet()
+    assert "color:#" not in card_view.html(Adapter(Path("a")), "", page.card.fontMetrics())
 
 
 def _picture(combo: QComboBox) -> QImage:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Optional
+from typing import Any, Optional
 
 from qgis.core import Qgis
 from qgis.PyQt.QtCore import QSize, Qt, pyqtSignal
@@ -77,6 +77,10 @@ class AdaptersPage(QWidget):
         self.select(path)
         self._show_card()
 
+    def showEvent(self, event: Any) -> None:  # noqa: N802 (Qt's name)
+        super().showEvent(event)
+        self._show_card()  # in the colours of the theme, which are known from now on
+
     def _connect(self) -> None:
         self.list.currentRowChanged.connect(self._show_card)
         self.list.itemDoubleClicked.connect(lambda _item: self._use())
@@ -98,6 +102,7 @@ class AdaptersPage(QWidget):
 
     def _show_card(self, *_: object) -> None:
         adapter = self.current()
+        self.card.document().setDefaultStyleSheet(card_view.quiet_style(self.card.palette()))
         if adapter is None:
             empty = self.tr(
                 "No adapters yet. Train one, or load one that a colleague has sent you."
@@ -107,7 +112,9 @@ class AdaptersPage(QWidget):
             waiting = self.tr("Reading…")
             if not self.session.description and not self.session.asking:
                 waiting = self.tr("Its card is shown once Tilth's engine is installed.")
-            self.card.setHtml(card_view.html(adapter, adapter.trouble or waiting))
+            self.card.setHtml(
+                card_view.html(adapter, adapter.trouble or waiting, self.card.fontMetrics())
+            )
         for button in (self.folderButton, self.removeButton):
             button.setEnabled(adapter is not None)
         self.useButton.setEnabled(adapter is not None and not adapter.fault)

@@ -100,7 +100,11 @@ class BackboneChoice(QObject):
             self._combo.addItem(self.tr("Another model of timm…"), ANOTHER)
         else:
             # The engine has not told its titles yet.
-            title = self.tr("Embedded (small)") if self._wanted == EMBEDDED else self._wanted
+            title = (
+                self.tr("Tilth embedded (small, any bands)")
+                if self._wanted == EMBEDDED
+                else self._wanted
+            )
             self._combo.addItem(title, self._wanted)
         if self._combo.findData(self._wanted) < 0 and cards:
             self._wanted = EMBEDDED

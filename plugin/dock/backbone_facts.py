@@ -63,11 +63,10 @@ def bands_tip(card: Card) -> str:
     return "\n".join(lines)
 
 
-def html(card: Card, quiet: str) -> str:
-    """The card's facts as a table; ``quiet`` is the colour of what stands back."""
+def html(card: Card) -> str:
+    """The card's facts as a table."""
     rows = "".join(
-        f'<tr><td valign="top" style="color:{quiet}; padding-right:8px">{escape(name)}</td>'
-        f"<td>{value}</td></tr>"
+        f'<tr><td valign="top" style="padding-right:8px">{escape(name)}</td><td>{value}</td></tr>'
         for name, value in _facts(card)
         if value
     )

@@ -20,8 +20,9 @@ from qgis.PyQt.QtWidgets import (
 )
 
 from . import backbone_facts, icons
+from .narrow import fit_row
 from .run_bar import time_text
-from .ui_file import make_quiet, quiet_colour
+from .ui_file import make_quiet
 
 
 class BackbonePanel(QFrame):
@@ -58,7 +59,7 @@ class BackbonePanel(QFrame):
 
     def show_card(self, card: backbone_facts.Card, busy: bool) -> None:
         """Show a backbone; ``busy`` where something is being fetched, so that no more can."""
-        self.facts.setText(backbone_facts.html(card, quiet_colour(self.palette()).name()))
+        self.facts.setText(backbone_facts.html(card))
         self.facts.setToolTip(backbone_facts.bands_tip(card))
         self.facts.setVisible(bool(self.facts.text()))
         self.summary.setText(str(card.get("summary") or ""))
@@ -76,7 +77,7 @@ class BackbonePanel(QFrame):
             .format(card.get("file"))
         )  # fmt: skip
         self.remove_button.setVisible(needed and here and not busy)
-        self._fit_buttons()
+        fit_row(self.buttons, self.width())
 
     def begin(self, title: str) -> None:
         """Something is being fetched."""
@@ -109,15 +110,7 @@ class BackbonePanel(QFrame):
 
     def resizeEvent(self, event: Any) -> None:  # noqa: N802 (Qt's name)
         super().resizeEvent(event)
-        self._fit_buttons()
-
-    def _fit_buttons(self) -> None:
-        """The buttons side by side, in a narrow dock one above the other."""
-        shown = [b for b in (self.download_button, self.file_button) if not b.isHidden()]
-        wide = sum(button.sizeHint().width() for button in shown) + self.buttons.spacing()
-        fits = len(shown) < 2 or wide <= self.width()
-        direction = QBoxLayout.Direction
-        self.buttons.setDirection(direction.LeftToRight if fits else direction.TopToBottom)
+        fit_row(self.buttons, self.width())
 
     def _show_state(self, card: backbone_facts.Card) -> None:
         icon, text = "", ""

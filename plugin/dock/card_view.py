@@ -5,20 +5,25 @@ from __future__ import annotations
 from html import escape
 from typing import Any, Dict, List
 
+from qgis.core import Qgis
 from qgis.PyQt.QtCore import QCoreApplication
-from qgis.PyQt.QtGui import QColor
+from qgis.PyQt.QtGui import QColor, QFontMetrics, QPalette
 
 from . import wording
 from .library import Adapter
+from .notice import LOOKS, TINT
 from .run_bar import time_text
+
+_PADDING = 3
 
 
 def _tr(text: str) -> str:
     return QCoreApplication.translate("CardView", text)
 
 
-def html(adapter: Adapter, waiting: str) -> str:
-    """The card; ``waiting`` is said where it has not been read yet."""
+def html(adapter: Adapter, waiting: str, metrics: QFontMetrics) -> str:
+    """The card; ``waiting`` is said where it has not been read yet. ``metrics`` are those of the
+    font that it is shown in."""
     parts = [f"<h3>{escape(adapter.name)}</h3>"]
     if adapter.fault:
         parts.append(f"<p><b>{escape(adapter.fault)}</b></p>")
@@ -31,13 +36,21 @@ def html(adapter: Adapter, waiting: str) -> str:
     parts.append(f"<p>{escape(score or _tr('Not checked on held-out labels'))}</p>")
     region = wording.region_line(card)
     parts += [f"<p>{escape(region)}</p>"] if region else []
-    parts += [f"<p>⚠ {escape(str(text))}</p>" for text in card.get("warnings") or []]
-    parts.append(_classes(card))
+    parts += [_warning(escape(str(text))) for text in card.get("warnings") or []]
+    parts.append(_classes(card, metrics))
     parts.append(_table(_facts(adapter)))
     return "".join(parts)
 
 
-def _classes(card: Dict[str, Any]) -> str:
+def _warning(text: str) -> str:
+    ground = QColor(LOOKS[Qgis.MessageLevel.Warning][1])
+    ground.setAlpha(TINT)
+    # The table's own: a cell's colour is laid under its letters once more.
+    form = f'bgcolor="{ground.name(QColor.NameFormat.HexArgb)}" width="100%" cellpadding="4"'
+    return f"<table {form}><tr><td>⚠ {text}</td></tr></table>"
+
+
+def _classes(card: Dict[str, Any], metrics: QFontMetrics) -> str:
     by_name = {e.get("name"): e for e in (card.get("score") or {}).get("per_class") or []}
     rows = []
     for entry in card.get("classes") or []:
@@ -52,11 +65,17 @@ def _classes(card: Dict[str, Any]) -> str:
             f'<td align="right">{score}</td></tr>'
         )
     titles = "".join(
-        f'<td align="right" width="{width}">{_quiet(title)}</td>'
-        for title, width in ((_tr("Polygons"), 80), ("F1", 44))
+        f'<td align="right" width="{_wide(metrics, title, "0.00")}">{_quiet(title)}</td>'
+        for title in (_tr("Polygons"), "F1")
     )
     head = f"<tr><td></td><td>{_quiet(_tr('Class'))}</td>{titles}</tr>"
-    return f'<table cellspacing="0" cellpadding="3" width="100%">{head}{"".join(rows)}</table><br>'
+    form = f'cellspacing="0" cellpadding="{_PADDING}" width="100%" style="margin-top:6px"'
+    return f"<table {form}>{head}{''.join(rows)}</table><br>"
+
+
+def _wide(metrics: QFontMetrics, *texts: str) -> int:
+    """The width of a column that breaks none of these, with the padding of its cells."""
+    return 2 * _PADDING + 2 + max(map(metrics.horizontalAdvance, texts))
 
 
 def _facts(adapter: Adapter) -> List[Any]:
@@ -92,7 +111,7 @@ def _training(training: Dict[str, Any]) -> str:
     if training.get("polygons"):
         parts.append(_tr("{} polygons").format(training["polygons"]))
     if training.get("epochs"):
-        parts.append(_tr("{} epochs").format(training["epochs"]))
+        parts.append(wording.epochs_text(training["epochs"]))
     if isinstance(training.get("seconds"), (int, float)):
         parts.append(time_text(training["seconds"]))
     if training.get("device"):
@@ -107,6 +126,11 @@ def _table(rows: List[Any]) -> str:
     return f'<table cellspacing="0" cellpadding="2">{lines}</table>'
 
 
+def quiet_style(palette: QPalette) -> str:
+    """A style sheet for what stands back: the letters' colour in any theme, but paler."""
+    red, green, blue, _ = palette.color(QPalette.ColorRole.Text).getRgb()
+    return f".quiet {{ color: rgba({red}, {green}, {blue}, 165) }}"
+
+
 def _quiet(text: str) -> str:
-    # Readable on light and dark ground; QGIS's dark themes do not set the palette.
-    return f'<span style="color:#858585">{escape(text)}</span>'
+    return f'<span class="quiet">{escape(text)}</span>'

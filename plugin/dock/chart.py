@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Dict, List, Optional, Tuple
 
 from qgis.PyQt.QtCore import QPointF, QRectF, QSize, Qt
-from qgis.PyQt.QtGui import QColor, QPainter, QPalette, QPen, QPolygonF, QTextOption
+from qgis.PyQt.QtGui import QColor, QFontMetrics, QPainter, QPalette, QPen, QPolygonF, QTextOption
 from qgis.PyQt.QtWidgets import QLabel, QSizePolicy, QWidget
 
 LOSS = QColor("#d95f02")
@@ -58,7 +58,8 @@ class LearningChart(QLabel):
             font.setPointSizeF(font.pointSizeF() * 0.88)
         painter.setFont(font)
         line = painter.fontMetrics().height()
-        area = QRectF(34, line + 8, self.width() - 34 - 30, self.height() - 2 * line - 16)
+        above = _legend_lines(self._legend_widths(painter.fontMetrics()), self.width()) * line
+        area = QRectF(34, above + 8, self.width() - 34 - 30, self.height() - above - line - 16)
         if not self._loss and not self._score:
             self._draw_empty(painter)
         else:
@@ -127,9 +128,8 @@ class LearningChart(QLabel):
         painter.setBrush(colour)
         painter.drawEllipse(dots[len(points) - 1], 3, 3)
 
-    def _draw_legend(self, painter: QPainter, area: QRectF) -> None:
-        metrics = painter.fontMetrics()
-        entries = [
+    def _legend(self) -> List[Tuple[QColor, str]]:
+        return [
             (colour, f"{text} {points[-1][1]:.2f}")
             for colour, text, points in (
                 (LOSS, self.tr("Training loss"), self._loss),
@@ -137,23 +137,35 @@ class LearningChart(QLabel):
             )
             if points
         ]
-        widths = [17 + metrics.horizontalAdvance(words) for _, words in entries]
-        for (colour, words), x in zip(entries, _legend_places(widths, area, self.width())):
+
+    def _legend_widths(self, metrics: QFontMetrics) -> List[int]:
+        return [17 + metrics.horizontalAdvance(words) for _, words in self._legend()]
+
+    def _draw_legend(self, painter: QPainter, area: QRectF) -> None:
+        metrics = painter.fontMetrics()
+        places = _legend_places(self._legend_widths(metrics), area, self.width())
+        for (colour, words), (x, line) in zip(self._legend(), places):
             painter.setPen(QPen(colour, 3))
-            y = 2 + metrics.height() / 2
+            y = 2 + (line + 0.5) * metrics.height()
             painter.drawLine(QPointF(x, y), QPointF(x + 12, y))
             painter.setPen(self._ink(220))
             painter.drawText(QPointF(x + 17, y + metrics.ascent() / 2 - 1), words)
 
 
-def _legend_places(widths: List[int], area: QRectF, width: int) -> List[float]:
-    """Where entries of these widths begin: above the left and the right half of the area, and in a
-    narrow dock as far out as there is room."""
+def _legend_lines(widths: List[int], width: int) -> int:
+    return 2 if len(widths) > 1 and sum(widths) + _GAP > width else 1
+
+
+def _legend_places(widths: List[int], area: QRectF, width: int) -> List[Tuple[float, int]]:
+    """Where entries of these widths begin, and on which line: above the left and the right half of
+    the area, in a narrow dock as far out as there is room, and with large letters on two lines."""
+    if _legend_lines(widths, width) > 1:
+        return [(0.0, 0), (0.0, 1)]
     left, right = area.left(), area.left() + area.width() / 2
     if len(widths) < 2:
-        return [left][: len(widths)]
+        return [(left, 0)][: len(widths)]
     right = max(min(right, width - widths[1]), widths[0] + _GAP)
-    return [max(0.0, min(left, right - widths[0] - _GAP)), right]
+    return [(max(0.0, min(left, right - widths[0] - _GAP)), 0), (right, 0)]
 
 
 def _aligned(alignment: Any) -> QTextOption:

@@ -194,7 +194,7 @@ class CompareDialog(QDialog):
     def _noticed(self, level: str, message: str) -> None:
         if level == "warning" and message not in self._warnings:
             self._warnings.append(message)
-            self.notice.show_text("\n".join(self._warnings), Qgis.MessageLevel.Warning)
+            self.notice.show_warnings(self._warnings)
 
     def _succeeded(self, result: Any) -> None:
         self.outcome = dict(result)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from html import escape
-from typing import Optional
+from typing import Any, Optional
 
+from qgis.core import Qgis
 from qgis.PyQt.QtWidgets import QFileDialog, QFrame, QWidget
 
 from . import icons, settings
 from .engine import Engine
-from .notice import tint
+from .narrow import fit_row
+from .notice import LOOKS, tint
 from .ui_file import load, make_quiet
 
 
@@ -20,7 +22,7 @@ class EnginePanel(QFrame):
         super().__init__(parent)
         load("engine_panel", self)
         self.engine = engine
-        tint(self, "#4a90d9")
+        self.buttons.addStretch(1)
         make_quiet(self.progressLabel)
         self.progressBar.setMaximum(1000)
         self.installButton.clicked.connect(engine.install)
@@ -35,9 +37,11 @@ class EnginePanel(QFrame):
         state = self.engine.state
         busy = self.engine.busy
         self.setVisible(state != "ready" or busy)
-        icon = "mIconWarning.svg" if state == "broken" else "mIconInfo.svg"
+        broken = state == "broken" and not busy
+        icon, colour = LOOKS[Qgis.MessageLevel.Warning if broken else Qgis.MessageLevel.Info]
+        tint(self, colour)
         self.icon.setPixmap(icons.theme(icon).pixmap(16, 16))
-        self.title.setText(self._title())
+        self.title.setText(f"<b>{escape(self._title())}</b>")
         self.text.setText(self._text())
         self.text.setToolTip(self.tr("Folder: {}").format(self.engine.folder))
         self.installButton.setText(
@@ -48,6 +52,11 @@ class EnginePanel(QFrame):
         for part in (self.progressBar, self.progressLabel, self.cancelButton):
             part.setVisible(busy)
         self.cancelButton.setEnabled(busy)
+        self._fit()
+
+    def resizeEvent(self, event: Any) -> None:  # noqa: N802 (Qt's name)
+        super().resizeEvent(event)
+        self._fit()
 
     def ask_own_python(self) -> None:
         """Let the user name an interpreter that has what the engine needs."""
@@ -58,6 +67,10 @@ class EnginePanel(QFrame):
         )
         if name:
             self.engine.use_own_python(name)
+
+    def _fit(self) -> None:
+        margins = self.layout().contentsMargins()
+        fit_row(self.buttons, self.width() - margins.left() - margins.right())
 
     def _title(self) -> str:
         if self.engine.busy:

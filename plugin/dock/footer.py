@@ -43,7 +43,8 @@ class Footer(QObject):
         contents.deviceIcon.setToolTip(tip)
         icon, text = "mIconSuccess.svg", self.tr("Engine ready")
         if engine.busy:
-            icon, text = "mActionRefresh.svg", self.tr("Installing…")
+            # The panel says whether it is installed, looked at or removed.
+            icon, text = "mActionRefresh.svg", self.tr("Engine busy…")
         elif engine.state == "broken":
             icon, text = "mIconWarning.svg", self.tr("Engine broken")
         elif engine.state == "absent":
@@ -109,4 +110,4 @@ class Footer(QObject):
         ).format(self._session.engine.folder)
         answer = QMessageBox.question(self._contents, self.tr("Remove the engine"), question)
         if answer == QMessageBox.StandardButton.Yes:
-            self._session.engine.remove(self._session.pool.restart)
+            self._session.engine.remove(self._session.pool.end_idle)

@@ -16,6 +16,7 @@ from .class_scan import ClassCount
 from .connections import Connections, Places
 from .image_list import ImageList
 from .label_watch import LabelWatch
+from .narrow import Narrow
 from .notice import Notice
 from .session import Session
 from .ui_file import load, make_plain, make_quiet
@@ -42,6 +43,7 @@ class LabelsPage(QWidget):
         self.noticeHolder.addWidget(self.notice)
         self.watch = LabelWatch(session, self)
         self._places = Places(self._touched)
+        Narrow(self.scroll, [self.polygonsForm, self.rasterForm])
         self._set_up_inputs()
         self._raster = _id(self.rasterCombo.currentLayer())
         class_table.prepare(self.classTable, [self.tr("Class"), self.tr("Polygons")])
@@ -229,10 +231,7 @@ class LabelsPage(QWidget):
         warnings = self._engine_warnings
         if warnings is None:
             warnings = label_checks.warnings(choice, self.count)
-        if warnings:
-            self.notice.show_text("\n".join(warnings), Qgis.MessageLevel.Warning)
-        else:
-            self.notice.clear()
+        self.notice.show_warnings(warnings)
 
     def _new_layer(self) -> None:
         asked = new_layer.ask(self)

@@ -23,8 +23,10 @@ from . import dates, icons, out_files, runs, settings
 from .adapter_choice import AdapterChoice
 from .choices import check_image
 from .connections import Connections, Places
+from .form_rows import FormRows
 from .image_list import ImageList, identity
 from .library import Library
+from .narrow import Narrow
 from .notice import Notice
 from .rectangle import DrawnRectangle
 from .run_bar import RunBar, time_text
@@ -43,9 +45,16 @@ class MapPage(QWidget):
         self.session = session
         self.adapters = AdapterChoice(self, session, library)
         self.images = ImageList(self, one_scene=True)
-        self.imagesHolder.addWidget(self.images)
+        self.inputForm.insertRow(
+            self.inputForm.getWidgetPosition(self.severalCheck)[0] + 1, self.images
+        )
+        self._rows = FormRows(self.inputForm)
+        Narrow(self.scroll, [self.inputForm, self.outputForm])
         self.notice = Notice(self)
         self.noticeHolder.addWidget(self.notice)
+        self.warnings = Notice(self)
+        self.noticeHolder.addWidget(self.warnings)
+        self.noticeHolder.setSpacing(6)
         self.rectangle = DrawnRectangle(session.iface.mapCanvas(), self)
         self.bar = RunBar(self)
         self.layer_id = ""
@@ -60,6 +69,7 @@ class MapPage(QWidget):
     def run(self) -> None:
         """Start; or say what is missing."""
         self.notice.clear()
+        self.warnings.clear()
         if not self.session.engine_ready(self.notice):
             return
         try:
@@ -115,17 +125,16 @@ class MapPage(QWidget):
         self.cancelButton.setIcon(icons.theme("mTaskCancel.svg"))
         self.drawButton.setIcon(icons.theme("mActionAddBasicRectangle.svg"))
         make_quiet(self.extentHint)
-        self._show_several(False)
+        self._show_rows()
         self._show_extent()
         self._images_changed()
-        self._show_dates()
 
     def _connect(self) -> None:
         self.session.engine.installed.connect(self.notice.clear)
         self.runButton.clicked.connect(self.run)
-        self.severalCheck.toggled.connect(self._show_several)
+        self.severalCheck.toggled.connect(self._show_rows)
         self.severalCheck.toggled.connect(self._images_changed)
-        self.adapters.changed.connect(self._show_dates)
+        self.adapters.changed.connect(self._show_rows)
         self.imageCombo.currentIndexChanged.connect(self._images_changed)
         self.images.changed.connect(self._images_changed)
         for radio in (self.wholeRadio, self.canvasRadio, self.rectangleRadio):
@@ -189,12 +198,14 @@ class MapPage(QWidget):
             return extents.on_image(canvas.extent(), crs, image)
         if self.rectangleRadio.isChecked():
             if self.rectangle.rectangle is None:
-                raise TilthError(self.tr("No rectangle is drawn: press “Draw on the map”."))
+                raise TilthError(self.tr("No rectangle is drawn: press “Draw on map”."))
             return extents.on_image(self.rectangle.rectangle, self.rectangle.crs, image)
         return None
 
-    def _show_several(self, several: bool) -> None:
-        self.images.setVisible(several)
+    def _show_rows(self, *_: object) -> None:
+        several = self.severalCheck.isChecked()
+        left_out = {self.images: not several, self.datesEdit: not self._dated()}
+        self._rows.leave_out([field for field, unused in left_out.items() if unused])
         self.imageCombo.setEnabled(not several)
 
     def _leave_out_maps(self, *_: object) -> None:
@@ -213,10 +224,6 @@ class MapPage(QWidget):
 
     def _dated(self) -> bool:
         return dates.heeded_in_mapping(self.adapters.card())
-
-    def _show_dates(self) -> None:
-        for part in (self.datesLabel, self.datesEdit):
-            part.setVisible(self._dated())
 
     def _show_extent(self, *_: object) -> None:
         by_rectangle = self.rectangleRadio.isChecked()
@@ -282,14 +289,15 @@ class MapPage(QWidget):
             words += " " + self.tr("It took {}.").format(time_text(outcome["seconds"]))
         told = [str(text) for text in outcome.get("warnings") or []]
         warnings = list(dict.fromkeys([*self._warnings, *told]))
+        self.notice.show_text(words, Qgis.MessageLevel.Success)
+        self.warnings.show_warnings(warnings)
         level = Qgis.MessageLevel.Warning if warnings else Qgis.MessageLevel.Success
-        self.notice.show_text("\n".join([words, *warnings]), level)
         self.session.tell("\n".join([words, *warnings]), level)
 
     def _noticed(self, level: str, message: str) -> None:
         if level == "warning" and message not in self._warnings:
             self._warnings.append(message)
-            self.notice.show_text("\n".join(self._warnings), Qgis.MessageLevel.Warning)
+            self.warnings.show_warnings(self._warnings)
 
     def _failed(self, kind: str, message: str, log: str) -> None:
         if kind == "cancelled":

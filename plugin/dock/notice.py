@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Callable, Optional
+from typing import Callable, Optional, Sequence
 
 from qgis.core import Qgis
 from qgis.PyQt.QtCore import QSize, Qt
@@ -26,14 +26,16 @@ LOOKS = {
     Qgis.MessageLevel.Critical: ("mIconCritical.svg", "#d9534f"),
     Qgis.MessageLevel.Success: ("mIconSuccess.svg", "#3f9d52"),
 }
+# So lightly that text of either theme stays readable on it.
+TINT = 40
 
 
 def tint(frame: QFrame, colour: str) -> None:
-    """Colour a frame so lightly that text of either theme stays readable on it."""
+    """Colour a frame and its border."""
     red, green, blue, _ = QColor(colour).getRgb()
     name = frame.objectName()
     frame.setStyleSheet(
-        f"#{name} {{ background: rgba({red},{green},{blue},40);"
+        f"#{name} {{ background: rgba({red},{green},{blue},{TINT});"
         f" border: 1px solid rgba({red},{green},{blue},130); border-radius: 4px; }}"
     )
 
@@ -60,6 +62,7 @@ class Notice(QFrame):
         self.close_button.setToolTip(self.tr("Close this message"))
         self.close_button.clicked.connect(self.clear)
         self.close_button.setVisible(closable)
+        self.colour = ""
         self._action: Optional[Callable[[], None]] = None
         self.button.clicked.connect(self._act)
         self._lay_out()
@@ -85,14 +88,19 @@ class Notice(QFrame):
         run: Optional[Callable[[], None]] = None,
     ) -> None:
         """Say ``message``; ``action`` names a button that calls ``run``."""
-        icon, colour = LOOKS[level]
+        icon, self.colour = LOOKS[level]
         self.icon.setPixmap(icons.theme(icon).pixmap(16, 16))
         self.label.setText(message)
-        tint(self, colour)
+        tint(self, self.colour)
         self.button.setText(action)
         self.button.setVisible(bool(action))
         self._action = run
         self.setVisible(bool(message))
+
+    def show_warnings(self, warnings: Sequence[str]) -> None:
+        """Say these; nothing where there are none."""
+        bullet = "• " if len(warnings) > 1 else ""
+        self.show_text("\n".join(bullet + text for text in warnings))
 
     def text(self) -> str:
         """What it says now; empty when hidden."""

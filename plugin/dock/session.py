@@ -42,6 +42,7 @@ class Session(QObject):
         self._messages: List[Tuple[str, Any, int]] = []
         self.engine.told.connect(self.tell)
         self.engine.installed.connect(self.renew)
+        self.engine.changed.connect(self._forget_gone)
 
     def start(self, task: BaseTask) -> None:
         """Run a task in the background."""
@@ -152,6 +153,12 @@ class Session(QObject):
             task.failed.disconnect(self._not_described)
             task.ended.disconnect(self._asked)
             task.cancel()
+
+    def _forget_gone(self) -> None:
+        """An engine that was removed runs on nothing, and the next one may be another."""
+        if self.description and self.engine.state != "ready":
+            self.description = {}
+            self.described.emit()
 
     def _asked(self) -> None:
         self._asking = None

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Dict, Hashable, List, Optional
 
 from qgis.core import Qgis, QgsProject, QgsRasterLayer
-from qgis.PyQt.QtCore import QTimer, pyqtSignal
+from qgis.PyQt.QtCore import pyqtSignal
 from qgis.PyQt.QtWidgets import QWidget
 
 from ..engine.errors import TilthError
@@ -16,7 +16,9 @@ from .band_match import BandMatch
 from .chart import LearningChart
 from .compare_dialog import CompareDialog
 from .image_list import identity
+from .in_view import InView
 from .labels_page import LabelsPage
+from .narrow import Narrow
 from .notice import Notice, tint
 from .opening import open_file
 from .planner import Planner
@@ -52,16 +54,17 @@ class TrainPage(QWidget):
         self.chartHolder.addWidget(self.chart)
         self.notice = Notice(self)
         self.noticeHolder.addWidget(self.notice)
+        self.result_warnings = Notice(self, closable=False)
+        self.outcomeLayout.addWidget(self.result_warnings)
         self.bands = BandMatch(self)
         self.bandsHolder.addWidget(self.bands)
         self.options = TrainOptions(self, session)
         self.bar = RunBar(self)
         self.comparison = CompareDialog(session, self._job, labels_page.choice, self)
         self.planner = Planner(session, self._plan_task, self)
-        self._scroll_target: QWidget = self.learningGroup
-        self._scroll_timer = QTimer(self)
-        self._scroll_timer.setSingleShot(True)
-        self._scroll_timer.timeout.connect(self._scroll_now)
+        self.view = InView(self.scroll)
+        self.resultButtons.addStretch(1)
+        self.narrow = Narrow(self.scroll, [self.modelForm, self.advancedForm], [self.resultButtons])
         self._set_looks()
         self._connect()
 
@@ -131,7 +134,7 @@ class TrainPage(QWidget):
         self.mapNowButton.setIcon(icons.theme("mIconRaster.svg"))
         self.reportButton.setIcon(icons.theme("mIconInfo.svg"))
         self.learningGroup.hide()
-        self.resultFrame.hide()
+        self.outcome.hide()
         self.planLabel.hide()
 
     def _connect(self) -> None:
@@ -223,10 +226,9 @@ class TrainPage(QWidget):
         self.labels_page.show_refusal(message)
 
     def _show_plan(self, text: str) -> None:
-        frame = self.resultFrame
-        if frame.visibleRegion().boundingRect().height() == frame.height():
+        if self.view.holds(self.outcome):
             # The plan takes room below: the result stays in view all the same.
-            self._scroll_to(frame)
+            self.view.bring(self.outcome)
         self.planLabel.setText(text)
         self.planLabel.setVisible(bool(text) and not self.bar.busy)
 
@@ -235,7 +237,7 @@ class TrainPage(QWidget):
         self.planner.forget()
         self.task, self._warnings = task, []
         self.chart.clear()
-        self.resultFrame.hide()
+        self.outcome.hide()
         self.planLabel.hide()
         self.bands.hide()
         self.learningGroup.show()
@@ -246,7 +248,7 @@ class TrainPage(QWidget):
         task.succeeded.connect(self._succeeded)
         task.failed.connect(self._failed)
         self.session.start(task)
-        self._scroll_to(self.learningGroup)
+        self.view.bring(self.learningGroup)
 
     def _run_ended(self) -> None:
         self.compareButton.show()
@@ -259,24 +261,22 @@ class TrainPage(QWidget):
     def _noticed(self, level: str, message: str) -> None:
         if level == "warning" and message not in self._warnings:
             self._warnings.append(message)
-            self._show_warnings(self._warnings)
-
-    def _show_warnings(self, warnings: List[str]) -> None:
-        self.notice.show_text("\n".join(warnings), Qgis.MessageLevel.Warning)
+            self.notice.show_warnings(self._warnings)
 
     def _succeeded(self, result: Any) -> None:
         self.result = dict(result)
         self.task = None
         self.labels_page.show_colours((self.result.get("card") or {}).get("classes") or [])
-        # The result says these itself.
-        told = self.result.get("warnings") or []
-        self._show_warnings([w for w in self._warnings if w not in told])
+        told = [str(text) for text in self.result.get("warnings") or []]
+        self.notice.show_warnings([w for w in self._warnings if w not in told])
+        self.result_warnings.show_warnings(told)
         name = wording.adapter_name(self.result)
         self.resultLabel.setText(wording.trained(self.result))
         self.reportButton.setVisible(bool(self.result.get("report")))
+        self.narrow.fit()
         tint(self.resultFrame, "#3f9d52")
-        self.resultFrame.show()
-        self._scroll_to(self.resultFrame)
+        self.outcome.show()
+        self.view.bring(self.outcome)
         self.trained.emit(self.result["adapter"])
         self.session.tell(
             self.tr("The adapter “{}” is trained.").format(name), Qgis.MessageLevel.Success
@@ -303,13 +303,3 @@ class TrainPage(QWidget):
         self.planLabel.hide()
         self.notice.show_text(message, level)
         self.session.tell(message, level)
-
-    def _scroll_to(self, widget: QWidget) -> None:
-        """Once all that appears and goes with it has its place."""
-        self._scroll_target = widget
-        self._scroll_timer.start()
-
-    def _scroll_now(self) -> None:
-        self.layout().activate()
-        self.scroll.widget().layout().activate()
-        self.scroll.ensureWidgetVisible(self._scroll_target)

@@ -7,7 +7,9 @@ from pathlib import Path
 from qgis.PyQt import uic
 from qgis.PyQt.QtCore import Qt
 from qgis.PyQt.QtGui import QColor, QPalette
-from qgis.PyQt.QtWidgets import QLabel, QWidget
+from qgis.PyQt.QtWidgets import QComboBox, QLabel, QWidget
+
+from .elide import Elider
 
 FOLDER = Path(__file__).resolve().parents[2] / "ui"
 
@@ -15,6 +17,10 @@ FOLDER = Path(__file__).resolve().parents[2] / "ui"
 def load(name: str, widget: QWidget) -> None:
     """Give ``widget`` the contents of ui/``name``.ui; its parts become attributes."""
     uic.loadUi(str(FOLDER / f"{name}.ui"), widget)
+    elider = Elider(widget)
+    for combo in widget.findChildren(QComboBox):
+        if not combo.isEditable():
+            combo.installEventFilter(elider)
 
 
 def quiet_colour(palette: QPalette) -> QColor:

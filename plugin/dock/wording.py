@@ -41,8 +41,13 @@ def region_line(card: Dict[str, Any]) -> str:
     return f"{words} ({which})" if which else words
 
 
+def epochs_text(number: int) -> str:
+    """How many epochs."""
+    return _tr("1 epoch") if number == 1 else _tr("{} epochs").format(number)
+
+
 def trained(result: Dict[str, Any]) -> str:
-    """What came of a training, in rich text."""
+    """What came of a training, in rich text; its warnings are shown apart."""
     score = result.get("score")
     line = score_line(score) or _tr("Not checked: no labels were held out")
     parts = [f"<b>{line}.</b>"]
@@ -62,11 +67,10 @@ def trained(result: Dict[str, Any]) -> str:
     epochs, seconds = result.get("epochs"), result.get("seconds")
     if isinstance(epochs, int) and isinstance(seconds, (int, float)):
         parts.append(
-            _tr("Trained for {epochs} epochs in {time}.").format(
-                epochs=epochs, time=time_text(seconds)
+            _tr("Trained for {epochs} in {time}.").format(
+                epochs=epochs_text(epochs), time=time_text(seconds)
             )
         )
-    parts += [escape(str(text)) for text in result.get("warnings") or []]
     return "<br>".join(parts)
 
 

@@ -50,6 +50,7 @@ class WorkerPool:
         self._log_folder = Path(log_folder)
         self._new_client = client
         self._slots = [_Slot() for _ in range(MOST_WORKERS)]
+        self._ends: List[threading.Thread] = []
         self._changed = threading.Condition()
         self._closed = False
 
@@ -82,23 +83,42 @@ class WorkerPool:
                 self._changed.notify_all()
 
     def restart(self) -> None:
-        """End the workers that are idle: the next job starts one of the environment as it is."""
+        """End the workers that are idle: the next job starts one of the environment as it is.
+
+        Waits for nothing, since the event loop may call it.
+        """
         with self._changed:
-            idle = [slot.client for slot in self._slots if not slot.job and slot.client]
-            for slot in self._slots:
-                if not slot.job:
-                    slot.client = None
-        for client in idle:
-            client.close()
+            idle = [slot for slot in self._slots if not slot.job]
+            self._end([slot.client for slot in idle if slot.client])
+            for slot in idle:
+                slot.client = None
+
+    def end_idle(self) -> None:
+        """The same, but returns once they are gone; for a task's thread."""
+        self.restart()
+        self._await_ends()
 
     def close(self) -> None:
         """End all workers; running and waiting jobs end as cancelled. May be called again."""
         with self._changed:
             self._closed = True
-            clients = [slot.client for slot in self._slots if slot.client]
+            self._end([slot.client for slot in self._slots if slot.client])
             self._changed.notify_all()
+        self._await_ends()
+
+    def _end(self, clients: List[WorkerClient]) -> None:
+        """End each in a thread of its own, where its process is waited for."""
+        self._ends = [thread for thread in self._ends if thread.is_alive()]
         for client in clients:
-            client.close()
+            thread = threading.Thread(target=client.close, name="tilth-worker-end", daemon=True)
+            thread.start()
+            self._ends.append(thread)
+
+    def _await_ends(self) -> None:
+        with self._changed:
+            ends = list(self._ends)
+        for thread in ends:
+            thread.join()
 
     def _python(self) -> Path:
         try:

@@ -85,7 +85,7 @@ def test_sizes_as_people_say_them(size: Any, text: str) -> None:
 
 def test_facts_are_text_and_no_mark_up() -> None:
     card = {"source": "a < b", "licence": "<b>", "licence_url": "https://x/?a=1&b=2"}
-    html = backbone_facts.html(card, "#888888")
+    html = backbone_facts.html(card)
     assert "<b>" not in html
     assert "a=1&amp;b=2" in html
 

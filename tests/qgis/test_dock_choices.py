@@ -11,7 +11,6 @@ from typing import Any, Callable, Iterator, List, Optional
 import pytest
 from dock_window import shown_dock, wait
 from qgis.core import (
-    Qgis,
     QgsCoordinateReferenceSystem,
     QgsProject,
     QgsRasterLayer,
@@ -228,14 +227,7 @@ def test_a_layer_that_reads_another_file_is_another_image(
 def test_warnings_of_a_run_stay_when_the_map_is_there(
     dock: Any, project: QgsProject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    page, show = dock.map, dock.map.notice.show_text
-    levels: List[Any] = []
-
-    def watched(text: str, level: Any) -> None:
-        levels.append(level)
-        show(text, level)
-
-    monkeypatch.setattr(page.notice, "show_text", watched)
+    page, told = dock.map, dock.map.warnings
     monkeypatch.setattr(dock.session, "engine_ready", lambda _notice: True)
     monkeypatch.setattr(dock.session, "start", lambda _task: None)
     monkeypatch.setattr(dock.session.iface, "setActiveLayer", lambda _: None, raising=False)
@@ -244,16 +236,15 @@ def test_warnings_of_a_run_stay_when_the_map_is_there(
     task = _started(page, monkeypatch)
     for text in ("layer", "both", "layer"):
         task.noticed.emit("warning", text)
-    assert page.notice.text() == "layer\nboth"
+    assert told.text() == "• layer\n• both"
     task.succeeded.emit(outcome)
-    assert page.notice.text().splitlines()[1:] == ["layer", "both", "engine"]
-    assert levels[-1] == Qgis.MessageLevel.Warning
+    assert told.text().splitlines() == ["• layer", "• both", "• engine"]
+    assert page.notice.text().startswith("Added") and "engine" not in page.notice.text()
     task.ended.emit()
 
     task = _started(page, monkeypatch)
     task.succeeded.emit({**outcome, "warnings": []})
-    assert len(page.notice.text().splitlines()) == 1
-    assert levels[-1] == Qgis.MessageLevel.Success
+    assert page.notice.text() and told.text() == ""
     task.ended.emit()
 
 
@@ -459,3 +450,27 @@ def test_no_new_label_layer_where_the_user_changed_their_mind(
     monkeypatch.setattr(new_layer.NewLayerDialog, "exec", lambda dialog: 0)
     dock.labels.newLayerButton.click()
     assert dock.labels.layerCombo.currentLayer() is None
+
+
+def test_rows_that_are_left_out_of_the_map_page_leave_no_gap(dock: Any) -> None:
+    page = dock.map
+    dock.show_page(MAP)
+
+    def below_the_box() -> int:
+        wait(lambda: False, 0.05)
+        bottom = page.severalCheck.geometry().bottom()
+        return int(page.inputGroup.contentsRect().bottom() - bottom)
+
+    margin = page.inputForm.contentsMargins().bottom()
+    assert page.imageCombo.y() > page.adapterHint.y() > page.adapterRow.y()
+    assert below_the_box() <= margin + 1
+    page.severalCheck.setChecked(True)
+    assert below_the_box() > page.images.height() >= page.images.list.height()
+    page.severalCheck.setChecked(False)
+    assert below_the_box() <= margin + 1 and not page.images.isVisible()
+    dock.show_page(LABELS)
+    page.adapterHint.setText("Many words about the adapter. " * 5)
+    dock.show_page(MAP)
+    wait(lambda: False, 0.05)
+    hint = page.adapterHint
+    assert hint.height() >= hint.heightForWidth(hint.width())

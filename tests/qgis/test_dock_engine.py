@@ -89,7 +89,7 @@ def test_idle_workers_end_before_the_removal(
     monkeypatch.setattr(module, "remove", spied)
     pool.run(InspectJob("x"))
     assert len(pool.pids) == 1
-    engine.remove(pool.restart)
+    engine.remove(pool.end_idle)
     assert wait(lambda: not engine.busy)
     assert (alive, pythons) == ([], [None])  # nor could a job start one meanwhile
     assert not environment.exists() and engine.state == "absent"
@@ -156,6 +156,24 @@ def test_another_python_is_asked_where_one_is_still_being_asked(
         new.ended.emit()
         assert dock.contents.deviceLabel.text() == "Runs on new" and not session.asking
         settings.keep(module.OWN, None)
+
+
+def test_the_foot_names_no_device_of_an_engine_that_was_removed(
+    environment: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Session, "describe", lambda session: None)
+    with shown_dock() as dock:
+        engine, foot = dock.session.engine, dock.contents
+        dock.session.description = {"devices": [{"id": "cpu", "label": "CPU"}]}
+        dock.session.described.emit()
+        assert foot.deviceLabel.text() == "Runs on CPU"
+        engine.remove(lambda: None)
+        assert foot.engineLabel.text() == "Engine busy…"
+        assert wait(lambda: not engine.busy)
+        assert (foot.deviceLabel.text(), foot.engineLabel.text()) == ("", "No engine yet")
+        assert not dock.session.devices()
+        combo = dock.train.deviceCombo
+        assert [combo.itemText(row) for row in range(combo.count())] == ["Automatic"]
 
 
 def test_a_home_that_can_not_be_used_is_told_in_one_line(

@@ -8,9 +8,11 @@ from typing import Any, Iterator, List
 
 import pytest
 from dock_window import wait
-from qgis.core import QgsProject, QgsRasterLayer, QgsSettings, QgsVectorLayer
+from qgis.core import Qgis, QgsProject, QgsRasterLayer, QgsSettings, QgsVectorLayer
+from qgis.PyQt.QtCore import QPoint
 from tilth.plugin.dock import runs, settings
 from tilth.plugin.dock.dock_widget import LABELS, MAP, TRAIN
+from tilth.plugin.dock.notice import LOOKS
 from tilth.plugin.tasks.job import JobTask
 from tilth.plugin.worker.faults import WorkerError
 
@@ -355,6 +357,52 @@ def test_a_server_s_layer_among_others_is_told_what_to_do(dock: Any, started: Li
     started[0].ended.emit()
 
 
+def test_warnings_of_a_result_do_not_look_like_success(dock: Any, started: List[Any]) -> None:
+    _tell(dock)
+    page = dock.train
+    told = ["unseen region: <b>0.21</b> below", "class 'water': two polygons"]
+    page.train()
+    started.pop().succeeded.emit({**RESULT, "warnings": told})
+
+    assert all(text not in page.resultLabel.text() for text in told)
+    assert page.result_warnings.isVisible()
+    assert page.result_warnings.label.text() == "".join(["• ", told[0], "\n• ", told[1]])
+    _icon, amber = LOOKS[Qgis.MessageLevel.Warning]
+    assert page.result_warnings.colour == amber
+
+    _train(dock, started)
+    assert page.resultFrame.isVisible() and not page.result_warnings.isVisible()
+
+
+def _result_in_view(page: Any) -> bool:
+    area = page.scroll.viewport()
+    top = page.outcome.mapTo(area, QPoint(0, 0)).y()
+    return top >= 0 and top + min(page.outcome.height(), area.height()) <= area.height()
+
+
+@pytest.mark.parametrize("page_then", [TRAIN, LABELS])
+@pytest.mark.parametrize("warnings", [0, 30])
+def test_the_result_comes_into_view(
+    dock: Any, started: List[Any], page_then: int, warnings: int
+) -> None:
+    """Also where another page was open, and of a result too high for the page its beginning."""
+    _tell(dock)
+    page = dock.train
+    dock.parentWidget().resize(900, 520)
+    page.train()
+    dock.show_page(page_then)
+    wait(lambda: False, 0.1)
+    told = [f"A warning with the number {number}" for number in range(warnings)]
+    focus = dock.window().focusWidget()
+    started.pop().succeeded.emit({**RESULT, "warnings": told})
+    wait(lambda: False, 0.1)
+    dock.show_page(TRAIN)
+
+    assert wait(lambda: _result_in_view(page), 5)
+    assert page.outcome.height() > page.scroll.viewport().height() or not warnings
+    assert dock.window().focusWidget() is focus or page_then != TRAIN
+
+
 def test_the_result_stays_in_view_when_the_plan_comes_back(dock: Any, started: List[Any]) -> None:
     _tell(dock)
     page = dock.train
@@ -362,11 +410,12 @@ def test_the_result_stays_in_view_when_the_plan_comes_back(dock: Any, started: L
     page.notice.hide()
     _train(dock, started)
 
-    def whole() -> bool:
-        frame = page.resultFrame
-        return frame.visibleRegion().boundingRect().height() == frame.height()
-
-    assert wait(whole, 5)
+    assert wait(lambda: _result_in_view(page), 5)
     page.planner.planned.emit({"text": "It trains an adapter on the labels. " * 12})
     wait(lambda: False, 0.2)
-    assert page.planLabel.isVisible() and whole()
+    assert page.planLabel.isVisible() and _result_in_view(page)
+
+    dock.show_page(MAP)
+    page.planner.planned.emit({"text": "It trains an adapter. " * 30})
+    dock.show_page(TRAIN)
+    assert wait(lambda: _result_in_view(page), 5)

@@ -17,8 +17,8 @@ from tilth.plugin.worker.pool import WorkerPool
 DOUBLE = Path(__file__).with_name("worker_double.py")
 
 
-def double(python, log_folder):
-    argv = [str(python), "-I", "-u", "-X", "utf8", str(DOUBLE)]
+def double(python, log_folder, *modes):
+    argv = [str(python), "-I", "-u", "-X", "utf8", str(DOUBLE), *modes]
     return WorkerClient(python, log_folder, argv=argv, environment=dict(os.environ))
 
 
@@ -151,6 +151,40 @@ def test_restart_ends_idle_workers_only(pool):
     assert set(pool.pids) == busy and training.is_alive()
     training.cancelled = True
     training.done()
+
+
+def lingering(python, log_folder):
+    """One that does not end by itself."""
+    return double(python, log_folder, "lingering")
+
+
+def is_there(pid):
+    """Whether there is a process, be it one that nobody has reaped."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="os.kill ends processes there")
+@pytest.mark.parametrize("then", ["nothing", "end_idle", "close"])
+def test_restart_waits_for_no_worker(tmp_path, then):
+    pool = WorkerPool(lambda: Path(sys.executable), tmp_path / "logs", client=lingering)
+    pid = pool.run(InspectJob("x"))["pid"]
+
+    start = time.monotonic()
+    pool.restart()
+    assert time.monotonic() - start < 0.5 and is_there(pid)
+
+    if then == "nothing":
+        end = time.monotonic() + 10
+        while is_there(pid) and time.monotonic() < end:
+            time.sleep(0.02)
+    else:
+        getattr(pool, then)()
+    assert not is_there(pid)
+    pool.close()
 
 
 def test_another_interpreter_gets_a_new_worker(tmp_path):

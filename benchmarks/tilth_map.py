@@ -12,6 +12,8 @@ from classic import Answer
 from harness import PredictJob, TrainJob, predict, silent, train
 from tilth_engine import adapter_file
 
+# The decoder that has nothing but the backbone's tokens.
+TOKENS_ALONE = {"decoder": "linear", "image_branch": False}
 SETUPS: dict[str, dict[str, Any]] = {
     "tilth": {},
     "alone": {"method": "alone"},
@@ -23,6 +25,12 @@ SETUPS: dict[str, dict[str, Any]] = {
     "galileo-nano probe": {"backbone": "galileo-nano", "method": "probe"},
     "galileo-nano frozen": {"backbone": "galileo-nano", "method": "frozen"},
     "galileo-nano random lora": {"backbone": "galileo-nano", "random_backbone": True},
+    "galileo-nano linear lora": {"backbone": "galileo-nano", **TOKENS_ALONE},
+    "galileo-nano linear random lora": {
+        "backbone": "galileo-nano",
+        "random_backbone": True,
+        **TOKENS_ALONE,
+    },
 }
 
 

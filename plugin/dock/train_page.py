@@ -19,7 +19,7 @@ from .image_list import identity
 from .in_view import InView
 from .labels_page import LabelsPage
 from .narrow import Narrow
-from .notice import Notice, tint
+from .notice import LOOKS, Notice, tint
 from .opening import open_file
 from .planner import Planner
 from .run_bar import RunBar
@@ -274,7 +274,7 @@ class TrainPage(QWidget):
         self.resultLabel.setText(wording.trained(self.result))
         self.reportButton.setVisible(bool(self.result.get("report")))
         self.narrow.fit()
-        tint(self.resultFrame, "#3f9d52")
+        tint(self.resultFrame, LOOKS[Qgis.MessageLevel.Success][1])
         self.outcome.show()
         self.view.bring(self.outcome)
         self.trained.emit(self.result["adapter"])

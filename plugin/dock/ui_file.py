@@ -23,14 +23,6 @@ def load(name: str, widget: QWidget) -> None:
             combo.installEventFilter(elider)
 
 
-def quiet_colour(palette: QPalette) -> QColor:
-    """Between the text's colour and its ground's: readable in light and dark themes."""
-    text = palette.color(QPalette.ColorRole.WindowText)
-    ground = palette.color(QPalette.ColorRole.Window)
-    parts = zip(text.getRgb()[:3], ground.getRgb()[:3])
-    return QColor(*(round(0.65 * ink + 0.35 * paper) for ink, paper in parts))
-
-
 def make_plain(*labels: QLabel) -> None:
     """Show texts letter by letter: names and paths in them are anyone's."""
     for label in labels:
@@ -45,5 +37,13 @@ def make_quiet(*labels: QLabel) -> None:
             font.setPointSizeF(font.pointSizeF() * 0.92)
         label.setFont(font)
         palette = label.palette()
-        palette.setColor(QPalette.ColorRole.WindowText, quiet_colour(palette))
+        palette.setColor(QPalette.ColorRole.WindowText, _quiet_colour(palette))
         label.setPalette(palette)
+
+
+def _quiet_colour(palette: QPalette) -> QColor:
+    """Between the text's colour and its ground's: readable in light and dark themes."""
+    text = palette.color(QPalette.ColorRole.WindowText)
+    ground = palette.color(QPalette.ColorRole.Window)
+    parts = zip(text.getRgb()[:3], ground.getRgb()[:3])
+    return QColor(*(round(0.65 * ink + 0.35 * paper) for ink, paper in parts))

@@ -24,10 +24,9 @@ def usual_temperature(polygons: float, share: float) -> float:
     """The temperature for so many polygons a class of a map that follows the usual classifiers'
     mean by a ``share`` (0 to 1).
 
-    What is 0 or 1 with certainty only a mean of opinions that are all certain says, so that a mean
-    of many is too modest (Niculescu-Mizil and Caruana 2005, "Predicting Good Probabilities With
-    Supervised Learning"); with a few polygons each of them is too sure, and the two cancel out
-    (measured: docs/method.md).
+    A mean of opinions is certain only where each of them is, so that a mean of many is too modest
+    (Niculescu-Mizil and Caruana 2005, "Predicting Good Probabilities With Supervised Learning");
+    with a few polygons each of them is too sure, and the two cancel out (docs/method.md).
     """
     return float(max((FEW / max(polygons, FEW)) ** MODESTY, LEAST) ** share)
 

@@ -17,13 +17,7 @@ from .memory import Portion, told_clearly
 from .method_list import METHODS
 from .model.methods.method import Method
 from .model.segmenter import build, trainable
-from .prepare import (
-    Prepared,
-    backbone_entry,
-    check_weights,
-    matching_entry,
-    prepared,
-)
+from .prepare import Prepared, backbone_entry, check_weights, matching_entry, prepared
 from .training import memory
 from .training.growth import MOST
 from .training.scoring import Settings

@@ -30,13 +30,7 @@ from .model.methods import adapt
 from .model.methods.method import Method
 from .model.segmenter import Segmenter, build, restore, stored
 from .normalise import Normalisation
-from .prepare import (
-    Prepared,
-    backbone_entry,
-    check_weights,
-    held_out_entry,
-    prepared,
-)
+from .prepare import Prepared, backbone_entry, check_weights, held_out_entry, prepared
 from .report import training_report
 from .trained_card import trained_card
 from .training import checkpoint, memory

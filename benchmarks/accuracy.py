@@ -1,7 +1,7 @@
 """Learning curves: Tilth and classic methods on 1, 3, 10 and 30 polygons a class.
 
     .venv/bin/python benchmarks/accuracy.py [--quick]       run what is missing
-    .venv/bin/python benchmarks/accuracy.py [--quick] --table
+    .venv/bin/python benchmarks/accuracy.py [--quick] --table [--of SETUP]
     .venv/bin/python benchmarks/accuracy.py [--quick] --plot FILE.svg
 
 Every scene is split by polygon and by region (benchmarks/splits); results go line by line to
@@ -50,7 +50,7 @@ def main() -> None:
     options = _options()
     rows = [row for row in read_results("accuracy") if _shown(row, options)]
     if options.table:
-        print(report(rows))
+        print(report(rows, options.of))
     if options.plot:
         Path(options.plot).write_text(plot(rows), encoding="utf-8")
     if options.table or options.plot:
@@ -78,12 +78,16 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--dry", action="store_true", help="only say how long it would take")
     parser.add_argument("--table", action="store_true", help="print the tables of the results")
+    parser.add_argument("--of", metavar="SETUP", choices=SETUPS, default="tilth",
+                        help="whose differences from the others the tables show")  # fmt: skip
     parser.add_argument("--plot", metavar="FILE.svg", help="draw the learning curves")
     options = parser.parse_args()
     for name, value in (QUICK if options.quick else FULL).items():
         if getattr(options, name) is None:
             setattr(options, name, value)
     options.setups = options.setups.split(",")
+    if options.table and options.of not in options.setups:
+        options.setups.append(options.of)
     options.splits = options.splits.split(",")
     options.sizes = [int(size) for size in options.sizes.split(",")]
     for kind, known in (("setups", (*NAMES, *SETUPS)), ("splits", KINDS), ("sizes", SIZES)):

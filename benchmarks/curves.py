@@ -13,24 +13,30 @@ from classic import NAMES
 from scipy.stats import t
 
 Row = dict[str, Any]
+# The setup that others are compared with, if none is asked for.
 TILTH = "tilth"
+BEST = "best classic"
 NOTE = """Macro-F1, mean over the seeds; differences are paired by seed, with 95 % t intervals over
 the seeds. "Best classic" is the classic method with the highest mean over the seeds of that very
 line, chosen after the fact. The generated scenes come from the generator that the embedded backbone
 was pre-trained with."""
 AVERAGES = """## Averages over the lines
 
-Tilth minus another, the mean of the lines' means; the interval is over the lines, which share
+{} minus another, the mean of the lines' means; the interval is over the lines, which share
 scenes and polygons, and in the last row over the scenes."""
 
 
 @dataclass
 class Cell:
-    """One line of the table: a scene, split and size, with the rows of each setup by seed."""
+    """One line of the table: a scene, split and size, with the rows of each setup by seed.
+
+    ``of`` is the setup whose differences from others are asked for.
+    """
 
     scene: str
     split: str
     size: int
+    of: str = TILTH
     rows: dict[str, dict[int, Row]] = field(default_factory=lambda: defaultdict(dict))
 
     def values(self, setup: str, what: str = "macro_f1") -> dict[int, float]:
@@ -47,40 +53,41 @@ class Cell:
         there = [name for name in NAMES if name in self.rows]
         return max(there, key=self.mean, default="")
 
-    def differences(self, other: str) -> np.ndarray:
-        """Tilth minus another setup, for the seeds that both have."""
-        mine, its = self.values(TILTH), self.values(other)
+    def against(self, other: str) -> np.ndarray:
+        """The setup `of` minus another, or `BEST`, for the seeds that both have."""
+        other = self.best_classic() if other == BEST else other
+        mine, its = self.values(self.of), self.values(other)
         return np.array([mine[seed] - its[seed] for seed in sorted(set(mine) & set(its))])
 
 
-def cells_of(rows: Sequence[Row]) -> list[Cell]:
+def cells_of(rows: Sequence[Row], of: str = TILTH) -> list[Cell]:
     """The cells of rows, by scene, split and size; real scenes first."""
     cells: dict[Any, Cell] = {}
     for row in rows:
         key = (row["scene"].startswith("generated"), row["scene"], row["split"], row["size"])
-        cell = cells.setdefault(key, Cell(*key[1:]))
+        cell = cells.setdefault(key, Cell(*key[1:], of))
         cell.rows[row["setup"]][row["seed"]] = row
     return [cells[key] for key in sorted(cells)]
 
 
-def report(rows: Sequence[Row]) -> str:
-    """All tables, as Markdown."""
-    cells = cells_of(rows)
+def report(rows: Sequence[Row], of: str = TILTH) -> str:
+    """All tables, as Markdown; the differences are those of the setup ``of`` from others."""
+    cells = cells_of(rows, of)
     present = {row["setup"] for row in rows}
     classic = [name for name in NAMES if name in present]
-    others = sorted(present - set(NAMES) - {TILTH})
+    others = sorted(present - set(NAMES) - {of})
+    setups, rivals = [*classic, of, *others], ["forest", BEST] if classic else []
     parts = [
         NOTE,
-        _scores(cells, [*classic, TILTH, *others]),
-        AVERAGES,
-        _averages(cells, ["forest", "best classic", *others]),
-        "## Tilth against its own parts and other setups",
-        _against(cells, others),
-        "## Expected calibration error",
-        _calibration(cells, [*classic, TILTH, *others]),
-        f"Commits: {', '.join(sorted({row['commit'] for row in rows}))}",
+        _scores(cells, setups, rivals),
+        AVERAGES.format(_title(of)),
+        _averages(cells, [*rivals, *others]),
     ]
-    return "\n\n".join(part for part in parts if part)
+    if others:
+        parts += [f"## {_title(of)} against other setups", _against(cells, others)]
+    parts += ["## Expected calibration error", _calibration(cells, setups)]
+    commits = sorted({row["commit"] for row in rows})
+    return "\n\n".join([*parts, f"Commits: {', '.join(commits)}"])
 
 
 def interval(values: np.ndarray) -> str:
@@ -94,51 +101,59 @@ def interval(values: np.ndarray) -> str:
     return f"{mean:+.3f} ({mean - half:+.3f} to {mean + half:+.3f})"
 
 
-def _scores(cells: Sequence[Cell], setups: Sequence[str]) -> str:
-    head = [*setups, "best classic", "Tilth − forest", "Tilth − best classic"]
+def _title(setup: str) -> str:
+    """What a setup is called in a heading."""
+    return "Tilth" if setup == TILTH else setup
+
+
+def _minus(cells: Sequence[Cell], others: Sequence[str]) -> list[str]:
+    """The headings of the differences from others."""
+    return [f"{_title(cells[0].of)} − {other}" for other in others]
+
+
+def _scores(cells: Sequence[Cell], setups: Sequence[str], rivals: Sequence[str]) -> str:
+    """The means of each setup, and the differences from the classic rivals."""
+    best = [BEST] if rivals else []
 
     def line(cell: Cell) -> list[str]:
-        best = cell.best_classic()
-        seeds = len(cell.values(TILTH)) or max(len(cell.rows[name]) for name in cell.rows)
-        pairs = [interval(cell.differences(other)) for other in ("forest", best)]
-        return [*(_figure(cell.mean(name)) for name in setups), best or "–", *pairs, str(seeds)]
+        seeds = len(cell.values(cell.of)) or max(len(cell.rows[name]) for name in cell.rows)
+        means = [_figure(cell.mean(name)) for name in setups]
+        names = [cell.best_classic() or "–"] if rivals else []
+        return [*means, *names, *(interval(cell.against(one)) for one in rivals), str(seeds)]
 
-    return _table(cells, [*head, "seeds"], line)
+    return _table(cells, [*setups, *best, *_minus(cells, rivals), "seeds"], line)
 
 
 def _against(cells: Sequence[Cell], others: Sequence[str]) -> str:
-    if not others:
-        return ""
-
     def line(cell: Cell) -> list[str]:
-        return [interval(cell.differences(other)) for other in others]
+        return [interval(cell.against(other)) for other in others]
 
-    return _table(cells, [f"Tilth − {other}" for other in others], line)
+    return _table(cells, _minus(cells, others), line)
 
 
 def _calibration(cells: Sequence[Cell], setups: Sequence[str]) -> str:
     """ECE of each setup; of Tilth's also without the temperature."""
     plain = [name for name in setups if any(c.values(name, "ece_uncalibrated") for c in cells)]
+    head = [*setups, *(f"{name}, temperature 1" for name in plain)]
 
-    def line(cell: Cell) -> list[str]:
+    def line(cell: Cell) -> list[float]:
         figures = [cell.mean(name, "ece") for name in setups]
-        return [_figure(v) for v in
-                (*figures, *(cell.mean(name, "ece_uncalibrated") for name in plain))]  # fmt: skip
+        return [*figures, *(cell.mean(name, "ece_uncalibrated") for name in plain)]
 
-    table = _table(cells, [*setups, *(f"{name}, temperature 1" for name in plain)], line)
-    lines = []
-    for name in plain:
-        pairs = [(c.mean(name, "ece"), c.mean(name, "ece_uncalibrated")) for c in cells]
-        known = np.array([pair for pair in pairs if not np.isnan(pair).any()]).reshape(-1, 2)
-        lines.append(f"- {name}: {known[:, 0].mean():.3f}, with temperature 1 "
-                     f"{known[:, 1].mean():.3f}; difference {interval(known[:, 0] - known[:, 1])} "
-                     f"over {len(known)} lines")  # fmt: skip
-    means = [f"{name} {np.nanmean([c.mean(name, 'ece') for c in cells]):.3f}" for name in setups]
-    return "\n\n".join([table, f"Mean over the lines: {', '.join(means)}.", "\n".join(lines)])
+    means = []
+    for name, group in _groups(cells).items():
+        table = np.array([line(cell) for cell in group])
+        known = [column[~np.isnan(column)] for column in table.T]
+        figures = [_figure(float(one.mean()) if len(one) else math.nan) for one in known]
+        means.append([name, *figures, str(len(group))])
+    return "\n\n".join([
+        _table(cells, head, lambda cell: [_figure(value) for value in line(cell)]),
+        _markdown(["lines", *head, "number"], means),
+    ])  # fmt: skip
 
 
-def _averages(cells: Sequence[Cell], others: Sequence[str]) -> str:
-    """One row for all cells, and for each kind of scene, split and size."""
+def _groups(cells: Sequence[Cell]) -> dict[str, list[Cell]]:
+    """All cells, and those of each kind of scene, split and size, by what they are called."""
     groups: dict[str, list[Cell]] = {"all": list(cells)}
     for cell in cells:
         kind = "generated scenes" if cell.scene.startswith("generated") else "real scenes"
@@ -146,23 +161,27 @@ def _averages(cells: Sequence[Cell], others: Sequence[str]) -> str:
             groups.setdefault(name, []).append(cell)
     order = sorted(groups, key=lambda name: (name != "all", "size" in name, name))
     order.sort(key=lambda name: int(name[5:]) if name.startswith("size ") else 0)
+    return {name: groups[name] for name in order}
+
+
+def _averages(cells: Sequence[Cell], others: Sequence[str]) -> str:
+    """One row for each group of cells."""
     lines = []
-    for name in order:
-        figures = [interval(np.concatenate([_gap(c, other) for c in groups[name]]))
-                   for other in others]  # fmt: skip
-        lines.append([name, *figures, str(len(groups[name]))])
+    for name, group in _groups(cells).items():
+        figures = [interval(np.concatenate([_gap(c, other) for c in group])) for other in others]
+        lines.append([name, *figures, str(len(group))])
     scenes = sorted({cell.scene for cell in cells})
     figures = []
     for other in others:
         gaps = [np.concatenate([_gap(c, other) for c in cells if c.scene == s]) for s in scenes]
         figures.append(interval(np.array([gap.mean() for gap in gaps if len(gap)])))
     lines.append(["by scene", *figures, str(len(scenes))])
-    return _markdown(["lines", *(f"Tilth − {other}" for other in others), "number"], lines)
+    return _markdown(["lines", *_minus(cells, others), "number"], lines)
 
 
 def _gap(cell: Cell, other: str) -> np.ndarray:
-    """Tilth minus another setup, mean over the seeds [1]; [0] where there is none."""
-    gap = cell.differences(cell.best_classic() if other == "best classic" else other)
+    """The difference from another setup, mean over the seeds [1]; [0] where there is none."""
+    gap = cell.against(other)
     return gap[:1] * 0 + gap.mean() if len(gap) else gap
 
 

@@ -22,10 +22,11 @@ from .training.tokens import Tokens, within
 # How many of them training looks at.
 PIXELS = 20_000
 # Squares along either side of a part of an image; more where few of their pixels are valid. Many
-# small ones, since what they miss the branch that learns of them only guesses (docs/method.md);
-# fewer and larger ones where the backbone looks at each, which takes its time, and of each of
-# these some pixels.
-ACROSS, ACROSS_SEEN = (32, 64), (22, 48)
+# small ones, since what they miss the branch that learns of them only guesses (docs/method.md).
+ACROSS = 32, 64
+# Where the backbone looks at each, which takes its time: larger ones, of which so many are chosen
+# that show all kinds of land, and of each some pixels.
+ACROSS_SEEN, LOOKS = (22, 48), 128
 ENOUGH = 2000
 # Chips from all over the images, and how many values they may have in all.
 VIEWS, FEWEST_VIEWS, VIEW_VALUES = 96, 8, 16_000_000
@@ -105,31 +106,58 @@ class _Ground:
     def values(
         self, tokens: Tokens | None, rng: np.random.Generator, images: int
     ) -> NDArray[np.float32]:
-        """The features [N, F] of valid pixels in squares that are evenly spread over the box."""
-        started = time.monotonic()
-        side = SIDE if tokens is None else tokens.chip // 2
+        """The features [N, F] of valid pixels in squares that are spread over the box."""
         best = np.zeros((0, 0), np.float32)
         for across in ACROSS if tokens is None else ACROSS_SEEN:
-            squares = list(_squares(self.image, self.box, across, side))
-            count = feature_count(self.image.count, SIDES) + (0 if tokens is None else tokens.dim)
-            parts = [np.zeros((0, count), np.float32)]
             if tokens is None:
-                parts += [self._local(window) for window in squares]
+                squares = _squares(self.image, self.box, across, SIDE)
+                count, parts = 0, [self._local(window) for window in squares]
             else:
-                most = -(-PIXELS // (images * max(len(squares), 1)))
-                # In any order: where time is short, those looked at still lie anywhere.
-                for number, place in enumerate(rng.permutation(len(squares)), 1):
-                    if number > 1 and tokens.over(started, images):
-                        break
-                    parts.append(self._seen(squares[place], tokens, rng, most))
-                    # Where it suffices for a few alone, each gives the more.
-                    most = max(most, -(-ENOUGH // tokens.expected(number, started, images)))
-            found = np.concatenate(parts)
+                squares = _squares(self.image, self.box, across, tokens.chip // 2)
+                count, parts = tokens.dim, self._looks(list(squares), tokens, rng, images)
+            none = np.zeros((0, feature_count(self.image.count, SIDES) + count), np.float32)
+            found = np.concatenate([none, *parts])
             best = found if len(found) >= len(best) else best
-            late = tokens is not None and tokens.over(started, images)
-            if late or len(best) >= min(ENOUGH, PIXELS // images):
+            if len(best) >= min(ENOUGH, PIXELS // images):
                 break
         return best
+
+    def _looks(
+        self, squares: Sequence[Window], tokens: Tokens, rng: np.random.Generator, images: int
+    ) -> list[NDArray[np.float32]]:
+        """The features and tokens [n, F] of some pixels of each of the squares that are looked at,
+        which in this image, one of so many, are as many as there is time for."""
+        started = time.monotonic()
+        order = self._order(squares, rng)[: max(LOOKS // images, 1)]
+        most = -(-PIXELS // (images * max(len(order), 1)))
+        parts: list[NDArray[np.float32]] = []
+        for place in order:
+            if parts and tokens.enough(len(parts), started, images):
+                break
+            parts.append(self._seen(squares[place], tokens, rng, most))
+        return parts
+
+    def _order(self, squares: Sequence[Window], rng: np.random.Generator) -> list[int]:
+        """In which order squares are looked at, by their numbers: those by turns that lie anywhere
+        and that are least like all before, so that few of them show all kinds of land.
+
+        Those without valid pixels are left out.
+        """
+        looks = [self._kind(window) for window in squares]
+        there = [place for place, look in enumerate(looks) if look is not None]
+        if not there:
+            return []
+        kinds = np.stack([look for look in looks if look is not None])
+        spread = farthest_first(kinds / (kinds.std(0) + 1e-3), rng)
+        anywhere = rng.permutation(len(there))
+        turns = np.stack([anywhere, spread], 1).ravel().tolist()
+        return [there[place] for place in dict.fromkeys(turns)]
+
+    def _kind(self, window: Window) -> NDArray[np.float32] | None:
+        """The means and deviations of a window's valid pixels [2 C]; None where it has none."""
+        values, valid = self.read(window)
+        inside = values[:, valid]
+        return np.concatenate([inside.mean(1), inside.std(1)]) if inside.size else None
 
     def _local(self, window: Window) -> NDArray[np.float32]:
         """The features [N, F] of a window's valid pixels."""
@@ -161,6 +189,22 @@ class _Ground:
 def _features(values: NDArray[np.float32]) -> NDArray[np.float32]:
     """The features [F, H, W] of standardised values [C, H, W]."""
     return features(torch.from_numpy(values)[None], SIDES)[0].numpy()
+
+
+def farthest_first(points: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.int64]:
+    """An order of points [N, F] in which each is the farthest from all before it; the first is
+    random.
+
+    Source: Gonzalez 1985, "Clustering to minimize the maximum intercluster distance".
+    """
+    order = np.zeros(len(points), np.int64)
+    order[0] = rng.integers(len(points))
+    distance = np.full(len(points), np.inf)
+    for number in range(1, len(points)):
+        distance = np.minimum(distance, ((points - points[order[number - 1]]) ** 2).sum(1))
+        distance[order[:number]] = -1
+        order[number] = distance.argmax()
+    return order
 
 
 def _with_margin(window: Window, margin: int) -> Window:

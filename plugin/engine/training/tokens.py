@@ -21,8 +21,9 @@ from .samples import Samples
 # The most squares with labels that are looked at.
 SQUARES = 256
 # The share of a run's time that they may take, and the seconds at the most; as much for the
-# landscape.
-SHARE, LONGEST = 0.08, 12.0
+# landscape. So many are looked at even on a machine that other work has taken, since with a
+# handful of them the map is wrong (docs/method.md).
+SHARE, LONGEST, FEWEST = 0.08, 12.0, 32
 # Numbers of tokens that are kept for the last lesson, in half precision: 128 MB.
 KEPT = 64 << 20
 _NOBODY = np.zeros(0, np.int32)
@@ -95,8 +96,8 @@ class Tokens:
         """The tokens [N, dim] of pixels [N, 3] (image, row, column) with their classes [N].
 
         Not a number for those that are not looked at, where they lie in more squares than `SQUARES`
-        or than time allows for; each class comes to its turn once at the least. ``near`` is as for
-        `Aim`.
+        or than time allows for; each class comes to its turn once at the least, and `FEWEST`
+        squares. ``near`` is as for `Aim`.
         """
         tokens = np.full((len(places), self.dim), np.nan, np.float32)
         if not self.dim:
@@ -108,8 +109,8 @@ class Tokens:
         which = which.ravel()
         order = _by_turns(which, classes, np.random.default_rng(seed))[:SQUARES]
         started, missing = time.monotonic(), set(np.unique(classes).tolist())
-        for place in order:
-            if not missing and self.over(started):
+        for looks, place in enumerate(order):
+            if not missing and self.enough(looks, started):
                 break
             image, row, column = found[place].tolist()
             top, left = row * size - size // 2, column * size - size // 2
@@ -135,16 +136,11 @@ class Tokens:
                 self._seen[corner, box] = seen
         return seen.float()
 
-    def over(self, started: float, parts: int = 1) -> bool:
-        """Whether what began at a time of the monotonic clock, one of so many parts, has used up
-        its time."""
-        return time.monotonic() - started > self.seconds / parts
-
-    def expected(self, looks: int, started: float, parts: int = 1) -> int:
-        """How many looks there is time for in all, by those since it began, for one of so many
-        parts."""
-        spent = max(time.monotonic() - started, 1e-9)
-        return max(int(looks * self.seconds / parts / spent), 1)
+    def enough(self, looks: int, started: float, parts: int = 1) -> bool:
+        """Whether so many looks since a time of the monotonic clock, in one of so many parts, will
+        do: the fewest are made, and its time is used up."""
+        spent = time.monotonic() - started
+        return looks * parts >= FEWEST and spent * parts > self.seconds
 
 
 def _by_turns(

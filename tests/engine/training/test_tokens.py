@@ -79,15 +79,18 @@ def test_where_squares_are_many_each_class_has_its_turn(world, monkeypatch):
     assert set(classes[seen]) == {0, 1}
 
 
-def test_when_its_time_is_over_it_has_seen_something(world):
+@pytest.mark.parametrize("fewest", [1, 5, 32])
+def test_when_its_time_is_over_it_has_seen_the_fewest_squares(world, monkeypatch, fewest):
+    monkeypatch.setattr(tokens, "FEWEST", fewest)
     rows, columns = (part.ravel() for part in np.mgrid[0:96:8, 0:96:8])
     looks = []
     looking = Tokens(network(), CPU, 32, seconds=1e-9, step=lambda: looks.append(1))
     found = looking.at(world, places(rows, columns), np.zeros(len(rows), int), (), 0)
-    assert len(looks) == 1 and 0 < np.isfinite(found[:, 0]).sum() < len(rows)
+    assert len(looks) == fewest and 4 * fewest == np.isfinite(found[:, 0]).sum() < len(rows)
 
 
-def test_however_short_the_time_is_each_class_is_seen(world):
+def test_however_short_the_time_is_each_class_is_seen(world, monkeypatch):
+    monkeypatch.setattr(tokens, "FEWEST", 1)
     rows, columns = (part.ravel() for part in np.mgrid[0:96:8, 0:96:8])
     classes = rows // 32 * 3 + columns // 32
     found = Tokens(network(), CPU, 32, seconds=1e-9).at(
@@ -123,9 +126,11 @@ def test_beyond_the_line_nothing_is_seen():
     assert within(values, 10, 20, None) is values
 
 
-def test_how_many_looks_there_is_time_for(monkeypatch):
-    looking = Tokens(network(), CPU, 32, seconds=100.0)
+def test_looks_are_enough_when_the_time_is_over_but_not_below_the_fewest(monkeypatch):
+    looking = Tokens(network(), CPU, 32, seconds=100.0)  # 8 s, or those of a part
     monkeypatch.setattr(tokens.time, "monotonic", lambda: 12.0)
-    assert looking.expected(2, 10.0) == 8  # 8 of 100 s, one a second
-    assert looking.expected(2, 10.0, parts=3) == 2
-    assert looking.expected(1, -1000.0) == 1
+    assert not looking.enough(tokens.FEWEST, started=4.0)
+    assert looking.enough(tokens.FEWEST, started=3.9)
+    assert not looking.enough(tokens.FEWEST - 1, started=-1000.0)
+    assert looking.enough(tokens.FEWEST // 4, started=9.9, parts=4)
+    assert not looking.enough(tokens.FEWEST // 4, started=10.0, parts=4)

@@ -26,7 +26,7 @@ def usual_temperature(polygons: float, share: float) -> float:
 
     A mean of opinions is certain only where each of them is, so that a mean of many is too modest
     (Niculescu-Mizil and Caruana 2005, "Predicting Good Probabilities With Supervised Learning");
-    with a few polygons each of them is too sure, and the two cancel out (docs/method.md).
+    with a few polygons each of them is too sure, and the two cancel out (docs/trials.md).
     """
     return float(max((FEW / max(polygons, FEW)) ** MODESTY, LEAST) ** share)
 

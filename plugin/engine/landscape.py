@@ -22,7 +22,7 @@ from .training.tokens import Tokens, within
 # How many of them training looks at.
 PIXELS = 20_000
 # Squares along either side of a part of an image; more where few of their pixels are valid. Many
-# small ones, since what they miss the branch that learns of them only guesses (docs/method.md).
+# small ones, since what they miss the branch that learns of them only guesses (docs/trials.md).
 ACROSS = 32, 64
 # Where the backbone looks at each, which takes its time: larger ones, of which so many are chosen
 # that show all kinds of land, and of each some pixels.

@@ -15,7 +15,7 @@ def spectral_jitter(image: Tensor, generator: torch.Generator, strength: float =
     image (B, C, H, W) in standard deviations; ``strength`` 0 changes nothing. A gain and an
     offset for the whole chip (sun, haze), smaller ones for each band (calibration), and white
     noise for each pixel. Strong on purpose: a few dozen polygons know little of the light on the
-    next slope (figures in docs/method.md).
+    next slope (figures in docs/trials.md).
     """
     if strength == 0:
         return image

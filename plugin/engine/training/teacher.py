@@ -28,7 +28,7 @@ LABELLED = 2_000
 LINEAR, ON_TOKENS = 4.0, 2.0
 # Where the land looks like no polygon their guesses are wild, and they count the less the farther
 # its bands are from all that was labelled (this far, in the landscape's standard deviations: by
-# 1/e), but for this many polygons a class or fewer, where all land is far (docs/method.md).
+# 1/e), but for this many polygons a class or fewer, where all land is far (docs/trials.md).
 FAR, MANY = 0.3, 3
 # Pixels of a class below which its spread can't be told.
 FEWEST = 5

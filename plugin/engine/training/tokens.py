@@ -22,7 +22,7 @@ from .samples import Samples
 SQUARES = 256
 # The share of a run's time that they may take, and the seconds at the most; as much for the
 # landscape. So many are looked at even on a machine that other work has taken, since with a
-# handful of them the map is wrong (docs/method.md).
+# handful of them the map is wrong (docs/trials.md).
 SHARE, LONGEST, FEWEST = 0.08, 12.0, 32
 # Numbers of tokens that are kept for the last lesson, in half precision: 128 MB.
 KEPT = 64 << 20

@@ -55,7 +55,7 @@ class SlimDecoder(nn.Module):
     (layout after Ronneberger et al. 2015, arXiv 1505.04597) whose encoder sees the image at full,
     half and quarter resolution, so that single pixels stay sharp; the backbone's tokens of several
     depths are added at a quarter. It counts half as much as the others: where another region looks
-    different, it is the surroundings that mislead (docs/method.md).
+    different, it is the surroundings that mislead (docs/trials.md).
     """
 
     depths = 2

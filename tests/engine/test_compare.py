@@ -235,6 +235,8 @@ def test_choices_as_they_are_written():
     [
         ("presto:forest", "backbone"),
         ("alone,decoder=unet", "decoder"),
+        ("alone,zoom=2", "zoom"),
+        ("forest,batch=4", "batch"),
         ("alone,precision=nf4", "precision"),
         ("full,precision=int8", "precision"),
         ("probe,decoder=unet", "decoder"),

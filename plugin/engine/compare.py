@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from .backbones.places import files_of
 from .child import Child, ChildError
 from .compare_job import Choice, CompareJob
 from .compare_report import write_report
@@ -228,9 +229,13 @@ def _row(choice: Choice, run: TrainJob, **values: Any) -> Row:
 
 
 def _key(run: TrainJob) -> str:
-    """What must be the same for an earlier run to count: job, files and version."""
+    """What must be the same for an earlier run to count: job, files, weights and version."""
     free = ("out", "name", "report", "work_folder", "styles")
-    values = {key: value for key, value in to_json(run.settled()).items() if key not in free}
+    run = run.settled()
+    values = {key: value for key, value in to_json(run).items() if key not in free}
+    # Those that are part of Tilth are its version's.
+    weights = [] if run.random_backbone else files_of(run.backbone)
+    values["weights"] = [stamp(path) for path in weights]
     files = [*run.images, run.labels, run.labelled_area, run.label_raster]
     values["files"] = [stamp(name.split("|")[0]) for name in files if name]
     text = json.dumps([VERSION, values], sort_keys=True)

@@ -77,27 +77,12 @@ def choice_of(text: str) -> Choice:
             raise TilthError(f"choice {text!r}: {name} is there twice; leave one of them out")
         values[name] = _value(kinds[name], value, f"choice {text!r}: {part!r}")
     for name in values:
-        if name in _unheeded(method):
+        if name in train_cli.unheeded(method):
             raise TilthError(
                 f"choice {text!r}: {method} heeds no {name}, and the table would say it does; "
                 "leave it out"
             )
     return Choice(text.strip(), values)
-
-
-def _unheeded(method: str) -> set[str]:
-    """The entries that would name a choice for what it is not, as its method has none such."""
-    if method not in (*jobs.METHODS, *jobs.BASELINES):
-        return set()  # told elsewhere
-    settings = {name for names in jobs.METHOD_SETTINGS.values() for name in names}
-    left = settings - set(jobs.METHOD_SETTINGS.get(method, ()))
-    if method in jobs.BASELINES:
-        left |= {"backbone", "random_backbone", "decoder", "image_branch", "matching"}
-    if method in jobs.BASELINES or method == "full":
-        left.add("precision")  # there are no frozen weights
-    if method == "probe":
-        left |= {"decoder", "image_branch"}
-    return left
 
 
 def _value(kind: str, text: str, where: str) -> Any:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from . import jobs
 from .errors import TilthError
+from .method_list import Baseline
 
 
 def add_parser(verbs: Any, common: Callable[[argparse.ArgumentParser], None]) -> None:
@@ -26,11 +27,7 @@ def add_parser(verbs: Any, common: Callable[[argparse.ArgumentParser], None]) ->
         help="at most (default: 3 on a CPU, 2 on a GPU; with --epochs no limit)",
     )
     add_split(run, tuple(jobs.SPLITS))
-    run.add_argument("--batch", type=int, default=0, help="chips in a step (0: Tilth chooses)")
-    run.add_argument("--precision", default="auto", choices=jobs.PRECISIONS)
-    run.add_argument(
-        "--checkpointing", action="store_true", help="compute features twice, to save memory"
-    )
+    _add_step(run)
     run.add_argument("--continue-from", default="", metavar="ADAPTER")
     run.add_argument("--resume", action="store_true", help="go on with a killed training")
     run.add_argument("--dry-run", action="store_true", help="only say what would run")
@@ -78,8 +75,21 @@ def add_labels(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--label-raster", default="", metavar="RASTER")
 
 
+# Options that some methods don't look at have no default: what was asked for is what is there.
+def _add_step(group: Any) -> None:
+    asked = {"default": argparse.SUPPRESS}
+    group.add_argument("--batch", type=int, help="chips in a step (0: Tilth chooses)", **asked)
+    group.add_argument("--precision", choices=jobs.PRECISIONS, **asked)
+    group.add_argument(
+        "--checkpointing",
+        action="store_true",
+        help="compute features twice, to save memory",
+        **asked,
+    )
+
+
 def _add_model(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("the model")
+    group = parser.add_argument_group("the model", argument_default=argparse.SUPPRESS)
     group.add_argument(
         "--backbone", help="an id that `tilth backbones` lists, or none (default: embedded)"
     )
@@ -92,13 +102,11 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--rank", type=int, help="of LoRA and its kin (default: the method's)")
     group.add_argument("--alpha", type=int, help="of LoRA and its kin (default: the rank)")
     group.add_argument("--dropout", type=float)
+    group.add_argument("--targets", type=_words, help="layers to adapt, for example q,v,fc1,fc2")
+    group.add_argument("--prompts", type=int, help="of prompt tuning, in each block")
+    group.add_argument("--decoder", choices=jobs.DECODERS)
     group.add_argument(
-        "--targets", type=_words, default=[], help="layers to adapt, for example q,v,fc1,fc2"
-    )
-    group.add_argument("--prompts", type=int, default=100, help="of prompt tuning, in each block")
-    group.add_argument("--decoder", default="slim", choices=jobs.DECODERS)
-    group.add_argument(
-        "--decoder-channels", type=int, default=0, help="of fcn, unet, upernet (0: the paper's)"
+        "--decoder-channels", type=int, help="of fcn, unet, upernet (0: the paper's)"
     )
     group.add_argument(
         "--no-image-branch",
@@ -109,23 +117,22 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_inputs(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("the image as the backbone sees it")
+    group = parser.add_argument_group(
+        "the image as the backbone sees it", argument_default=argparse.SUPPRESS
+    )
     group.add_argument(
         "--match",
         dest="matching",
         type=_entries,
-        default=[],
         metavar="NAME,NAME,…",
         help="the backbone's band that each band of the image is: nothing for one that it does "
         "not see, + for one that it takes in all the same; --dry-run shows what Tilth finds",
     )
-    group.add_argument("--normalisation", default="auto", choices=jobs.NORMALISATIONS)
+    group.add_argument("--normalisation", choices=jobs.NORMALISATIONS)
     group.add_argument(
         "--time-location", action="store_true", help="tell the backbone date and place"
     )
-    group.add_argument(
-        "--zoom", type=float, default=0.0, help="enlarge the image (0: Tilth chooses)"
-    )
+    group.add_argument("--zoom", type=float, help="enlarge the image (0: Tilth chooses)")
 
 
 def need_class_field(options: argparse.Namespace) -> None:
@@ -144,29 +151,63 @@ def _job(options: argparse.Namespace) -> Any:
     need_class_field(options)
     names = {item.name for item in dataclasses.fields(jobs.TrainJob)}
     values = {name: value for name, value in vars(options).items() if name in names}
-    _check_backbone(options)
-    if options.backbone is None:
-        del values["backbone"]
-    if options.method is None:
-        values["method"] = "frozen" if options.backbone == jobs.NO_BACKBONE else "lora"
+    if values.get("backbone") == jobs.NO_BACKBONE:
+        values.setdefault("method", "frozen")
     job = jobs.TrainJob(**values)
+    _check_heeded(job, values)
     if options.dry_run:
         options.verb = "plan"
         return jobs.PlanJob(job)
     return job
 
 
-def _check_backbone(options: argparse.Namespace) -> None:
-    """Raise TilthError where a backbone is asked for that the method would not look at.
+def _check_heeded(job: jobs.TrainJob, asked: Mapping[str, Any]) -> None:
+    """Raise TilthError where something is asked for that the method does not look at.
 
-    A job can't tell that: the dock's have a backbone whatever the method, as nobody asked for it.
+    What it comes to anyway is no contradiction. A job can't tell: the dock's have a backbone
+    whatever the method, as nobody asked for it.
     """
-    baseline = jobs.BASELINES.get(options.method)
-    if baseline and options.backbone not in (None, baseline.backbone):
+    usual = jobs.TrainJob(job.images, job.out, method=job.method).settled()
+    names = unheeded(job.method) & asked.keys()
+    left = [
+        _option(name) for name in asked if name in names and asked[name] != getattr(usual, name)
+    ]
+    if left:
+        it = "it" if len(left) == 1 else "them"
         raise TilthError(
-            f"--backbone: the method {options.method} does not look at {options.backbone}; leave "
-            "it out, or choose a method that does, such as lora or frozen"
+            f"{', '.join(left)}: the method {job.method} does not look at {it}; leave {it} out, or "
+            "choose a method that does"
         )
+
+
+def unheeded(method: str) -> set[str]:
+    """The entries of a training that can't have an effect, as the method has none such."""
+    if method not in (*jobs.METHODS, *jobs.BASELINES):
+        return set()  # told elsewhere
+    settings = {name for names in jobs.METHOD_SETTINGS.values() for name in names}
+    left = settings - set(jobs.METHOD_SETTINGS.get(method, ()))
+    if method in jobs.BASELINES:
+        left |= _unheeded_by(jobs.BASELINES[method])
+    if method in jobs.BASELINES or method == "full":
+        left.add("precision")  # there are no frozen weights
+    if method == "probe":
+        left |= {"decoder", "decoder_channels", "image_branch"}
+    return left
+
+
+def _unheeded_by(baseline: Baseline) -> set[str]:
+    left = {"backbone", "random_backbone", "decoder", "image_branch", "matching"}
+    if baseline.backbone == jobs.NO_BACKBONE:
+        left |= {"zoom", "time_location", "checkpointing", "decoder_channels"}
+    if baseline.decoder in jobs.FORESTS:
+        left.add("batch")
+    return left
+
+
+def _option(name: str) -> str:
+    """How the command line calls an entry."""
+    called = {"image_branch": "--no-image-branch", "matching": "--match"}
+    return called.get(name, f"--{name.replace('_', '-')}")
 
 
 def _numbers(text: str) -> list[int]:

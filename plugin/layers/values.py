@@ -8,7 +8,7 @@ from qgis.core import NULL, Qgis, QgsField
 from qgis.PyQt.QtCore import QMetaType, QVariant
 
 # Qt's numbers of the types that matter; QVariant and QMetaType share them.
-_INTEGERS = (1, 2, 3, 4, 5)  # bool, int, unsigned int, long long, unsigned long long
+_INTEGERS = (2, 3, 4, 5)  # int, unsigned int, long long, unsigned long long
 _LONG_LONG = 4
 _DOUBLE = 6
 _STRING = 10
@@ -16,7 +16,7 @@ _NUMBERS = {"integer": _LONG_LONG, "number": _DOUBLE, "text": _STRING}
 
 
 def kind_of(field: QgsField) -> str:
-    """What a field holds: "integer" (also true and false), "number" or "text"."""
+    """What a field holds: "integer", "number" or "text" (also true and false)."""
     number = _number(field.type())
     if number in _INTEGERS:
         return "integer"
@@ -44,8 +44,10 @@ def as_kind(value: Any, kind: str) -> Any:
 
 
 def as_text(value: Any) -> str:
-    """A value as text: 3 and 3.0 are "3", true is "1"."""
-    if isinstance(value, (bool, float)) and value == value and int(value) == value:
+    """A value as text, as the engine and QGIS's styles have it: 3.0 is "3", true is "true"."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float) and value == value and int(value) == value:
         return str(int(value))
     if hasattr(value, "toString") and not isinstance(value, str):
         return str(value.toString())

@@ -16,6 +16,7 @@ import pytest
 import rasterio
 from tilth_engine import cli
 from tilth_engine.errors import Cancelled
+from tilth_engine.jobs import from_json, to_json
 from tilth_engine.method_list import BASELINES
 from tilth_engine.prepare import DEFAULT_MINUTES
 from tilth_engine.version import VERSION
@@ -105,11 +106,61 @@ def test_a_backbone_that_the_method_does_not_look_at_is_refused(tilth, tmp_path,
     asked = arguments_of(job, "--method", method, "--backbone", "embedded", "--dry-run")
     status, _, err = tilth(*asked)
     assert status == 2
-    assert f"--backbone: the method {method} does not look at embedded; leave it out" in err
+    assert f"--backbone: the method {method} does not look at it; leave it out" in err
     # The dock's jobs have one all the same, and one that the method comes to is no contradiction.
     replace(job, method=method, backbone="embedded").check()
     own = BASELINES[method].backbone
     assert tilth(*arguments_of(job, "--method", method, "--backbone", own, "--dry-run"))[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("method", "asked", "told"),
+    [
+        ("forest", "--random-backbone", "--random-backbone"),
+        ("forest", "--backbone presto --decoder unet", "--backbone, --decoder"),
+        ("forest-neighbourhood", "--rank 8 --batch 4 --match B2,,+,B8", "--rank, --match, --batch"),
+        ("alone", "--decoder unet --no-image-branch", "--decoder, --no-image-branch"),
+        ("alone", "--zoom 2 --time-location --checkpointing", "--zoom, --time-location"),
+        ("alone", "--decoder-channels 64 --precision nf4", "--decoder-channels, --precision"),
+        ("unet", "--decoder slim", "--decoder"),
+        ("unet", "--prompts 7 --targets q,v --dropout 0.1", "--prompts, --dropout, --targets"),
+        ("probe", "--decoder unet", "--decoder"),
+        ("frozen", "--alpha 8", "--alpha"),
+        ("full", "--precision int8", "--precision"),
+        ("lora", "--prompts 7", "--prompts"),
+    ],
+)
+def test_an_option_that_the_method_does_not_look_at_is_refused(
+    tilth, tmp_path, method, asked, told
+):
+    job = train_job(tmp_path)
+    status, _, err = tilth(*arguments_of(job, "--method", method, *asked.split(), "--dry-run"))
+    assert status == 2
+    (line,) = err.splitlines()
+    called, _, rest = line.removeprefix("tilth: ").partition(": ")
+    assert set(told.split(", ")) <= set(called.split(", "))
+    assert rest.startswith(f"the method {method} does not look at ")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "unet --backbone unet-random --random-backbone --decoder unet --no-image-branch --zoom 2",
+        "unet --decoder-channels 64 --batch 4 --checkpointing",
+        "alone --decoder slim --batch 4 --precision auto --normalisation image",
+        "forest --epochs 3 --minutes 1 --split blocks --date 2024-06-15",
+        "vpt --prompts 7 --dropout 0.2",
+    ],
+)
+def test_what_the_method_comes_to_or_looks_at_is_no_contradiction(line):
+    options = cli._parser().parse_args([*GOOD.split(), "--method", *line.split()])
+    options.make(options).check()
+
+
+def test_a_job_of_the_docks_may_say_more_than_its_method_heeds(tmp_path):
+    """What stands there for a baseline was not asked for: its backbone, the match of its bands."""
+    job = replace(train_job(tmp_path), method="forest", backbone="presto", matching=["B2", "B3"])
+    assert from_json(to_json(job)) == job
 
 
 def test_json_lines_and_nothing_else(tilth, tmp_path):
@@ -188,7 +239,7 @@ def test_every_choice_reaches_the_job():
     line = (
         "train --image a.tif --image b.tif --stack --labels l --class-field c --out o "
         "--backbone prithvi-2-tiny-tl --method lora --rank 8 --alpha 4 --dropout 0.1 "
-        "--targets q,v,fc1 --prompts 7 --decoder linear --no-image-branch --normalisation card "
+        "--targets q,v,fc1 --decoder linear --no-image-branch --normalisation card "
         "--match B02,,+,B8A --date 2024-05-01 --date 2024-08-01 --time-location --zoom 2.5 "
         "--batch 3 --precision bfloat16 --checkpointing"
     )
@@ -198,7 +249,7 @@ def test_every_choice_reaches_the_job():
     job.check()
     assert (job.images, job.stack, job.method) == (["a.tif", "b.tif"], True, "lora")
     assert (job.rank, job.alpha, job.dropout, job.targets) == (8, 4, 0.1, ["q", "v", "fc1"])
-    assert (job.prompts, job.decoder, job.image_branch) == (7, "linear", False)
+    assert (job.decoder, job.image_branch) == ("linear", False)
     assert (job.normalisation, job.matching) == ("card", ["B02", "", "+", "B8A"])
     assert (job.dates, job.time_location) == (["2024-05-01", "2024-08-01"], True)
     assert (job.zoom, job.batch, job.precision, job.checkpointing) == (2.5, 3, "bfloat16", True)

@@ -140,6 +140,35 @@ def test_a_second_call_trains_only_what_is_missing(done, tmp_path, monkeypatch):
         compare.compare(dataclasses.replace(again, train=other), Reporter(lambda event: None))
 
 
+def test_what_was_trained_on_other_weights_does_not_count(tmp_path, monkeypatch):
+    monkeypatch.setenv("TILTH_HOME", str(tmp_path / "home"))
+    folder = tmp_path / "home" / "backbones" / "timm-test_vit.r160_in1k"
+    folder.mkdir(parents=True)
+    weights = folder / "weights.safetensors"
+    choices = [
+        {"backbone": "timm:test_vit.r160_in1k"},
+        {"backbone": "timm:test_vit"},
+        {"backbone": "timm:test_vit", "random_backbone": True},
+        {"backbone": "timm:test_vit2"},
+        {"backbone": "timm:test_vit", "method": "forest"},
+    ]
+    job = CompareJob(train_job(tmp_path), [Choice("a", values) for values in choices])
+
+    def keys():
+        return [compare._key(job.run_of(choice, 0, "-")) for choice in job.choices]
+
+    absent = keys()
+    weights.write_bytes(b"one")
+    before = keys()
+    assert keys() == before
+    weights.write_bytes(b"other")
+
+    assert [now == then for now, then in zip(keys(), before, strict=True)] == [
+        False, False, True, True, True
+    ]  # fmt: skip
+    assert absent[2:] == before[2:] and absent[0] != before[0]
+
+
 def test_labels_that_no_choice_can_use_are_refused_once_and_at_once(done):
     job, *_ = done
     events = []
@@ -235,6 +264,8 @@ def test_choices_as_they_are_written():
     [
         ("presto:forest", "backbone"),
         ("alone,decoder=unet", "decoder"),
+        ("alone,zoom=2", "zoom"),
+        ("forest,batch=4", "batch"),
         ("alone,precision=nf4", "precision"),
         ("full,precision=int8", "precision"),
         ("probe,decoder=unet", "decoder"),

@@ -169,7 +169,7 @@ def test_the_table_has_the_colours_that_the_layer_has_now(dock: Any) -> None:
 
 @pytest.mark.parametrize(
     ("kind", "values", "names"),
-    [("double", [1.0, 2.5], ["1", "2.5"]), ("bool", [False, True], ["0", "1"])],
+    [("double", [1.0, 2.5], ["1", "2.5"]), ("bool", [False, True], ["false", "true"])],
 )
 def test_classes_are_called_as_on_the_map(
     dock: Any, kind: str, values: List[Any], names: List[str]

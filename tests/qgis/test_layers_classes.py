@@ -58,6 +58,19 @@ def test_styles_of_a_categorised_layer():
     assert labels.styles(layer, "lc") == wanted
 
 
+@pytest.mark.parametrize("values", [(True, False), ("true", "false")])
+def test_styles_of_a_boolean_field(values):
+    """QGIS reads categories of a kept project as text."""
+    layer = layer_of("bool", [True, False])
+    colours = ("#112233", "#445566")
+    entries = [category(value, "", colour) for value, colour in zip(values, colours)]
+    layer.setRenderer(QgsCategorizedSymbolRenderer("lc", entries))
+    assert labels.styles(layer, "lc") == [
+        ClassStyle("true", "true", "#112233"), ClassStyle("false", "false", "#445566"),
+    ]  # fmt: skip
+    assert labels.class_values(layer, "lc").counts == [("false", 1), ("true", 1)]
+
+
 def test_a_category_of_several_values():
     layer = layer_of("string", ["a", "b"])
     entries = [category(["a", "b"], "Both", "#112233"), category("b", "Later", "#445566")]

@@ -269,7 +269,7 @@ def test_mixed_geometries_give_their_polygons():
         ("integer", [3, 0], [3, 0]),
         ("int8", [2**40, 1], [2**40, 1]),
         ("double", [1.0, 2.5], [1.0, 2.5]),
-        ("boolean", [True, False], [1, 0]),
+        ("boolean", [True, False], ["true", "false"]),
     ],
 )
 def test_class_values_keep_their_kind(tmp_path, kind, given, kept):

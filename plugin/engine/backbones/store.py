@@ -27,9 +27,9 @@ from torch import Tensor
 from ..errors import TilthError
 from ..home import home
 from .card import Card
+from .places import WEIGHTS, folder_of
 
 EMBEDDED = Path(__file__).parent / "embedded"
-WEIGHTS = "weights.safetensors"
 RECORD = "record.json"
 BLOCK = 8 << 20
 # https://huggingface.co/docs/safetensors: the format's names of the kinds of number.
@@ -52,7 +52,7 @@ _hashed: dict[tuple[str, int, int], str] = {}
 
 def folder(card: Card) -> Path:
     """The folder of a backbone's weights."""
-    return EMBEDDED if card.architecture == "embedded" else home() / "backbones" / _stem(card)
+    return EMBEDDED if card.architecture == "embedded" else folder_of(card.id)
 
 
 def present(card: Card) -> bool:
@@ -187,7 +187,7 @@ def remove(card: Card) -> int:
 @contextlib.contextmanager
 def exclusive(card: Card) -> Iterator[None]:
     """Only one process at a time changes a backbone's weights. Raises TilthError for others."""
-    path = home() / "locks" / f"backbone-{_stem(card)}.lock"
+    path = home() / "locks" / f"backbone-{folder_of(card.id).name}.lock"
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path)
     try:
@@ -219,10 +219,6 @@ def _get(card: Card) -> str:
             f"(from a file that you have: tilth backbones add {card.id} --file FILE)"
         )
     return f"get the file from {card.source}, then: tilth backbones add {card.id} --file FILE"
-
-
-def _stem(card: Card) -> str:
-    return card.id.replace(":", "-").replace("/", "-")
 
 
 def _write_tensors(path: Path, tensors: Mapping[str, Tensor], step: Callable[[float], None]) -> str:

@@ -98,7 +98,7 @@ def class_codes(values: set[Any]) -> dict[Any, int]:
         raise TilthError(
             f"class field: it has {len(values)} different values; is it the field of the classes?"
         )
-    integers = all(isinstance(value, int) and not isinstance(value, bool) for value in values)
+    integers = all(isinstance(value, int) for value in values)
     if integers and all(1 <= value <= _MAX_CODE for value in values):
         return {value: int(value) for value in sorted(values)}
     return {value: code for code, value in enumerate(_in_order(values), 1)}

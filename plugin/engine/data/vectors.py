@@ -250,13 +250,11 @@ def _crs(text: str | None) -> CRS | None:
 
 
 def _plain(value: Any) -> Any:
-    """The value as bool, int, float or str; None for NULL, NaN and blank text."""
+    """The value as int, float or str; None for NULL, NaN and blank text."""
     if isinstance(value, np.generic):
         value = value.item()
     if value is None or (isinstance(value, float) and not np.isfinite(value)):
         return None
-    if isinstance(value, bool):
-        return value
     if isinstance(value, float):
         return int(value) if value.is_integer() else value
     if isinstance(value, int):
@@ -264,9 +262,9 @@ def _plain(value: Any) -> Any:
     return str(value).strip() or None
 
 
-def _truths(values: Iterable[Any]) -> list[bool | None]:
-    """The values of a boolean field, which come as numbers where one of them is NULL."""
-    return [None if np.isnan(value) else bool(value) for value in values]
+def _truths(values: Iterable[Any]) -> list[str | None]:
+    """The values of a boolean field as QGIS writes them; they come as numbers beside a NULL."""
+    return [None if np.isnan(value) else "true" if value else "false" for value in values]
 
 
 def _geometries(wkb: np.ndarray, dropped: Counter[str], points: bool) -> list[Any]:

@@ -103,7 +103,7 @@ def test_the_pixel_centre_decides(image, make_vector, box):
         ({"b", "a"}, {"a": 1, "b": 2}),
         ({"10", "9", "x"}, {"9": 1, "10": 2, "x": 3}),
         ({"1", "2"}, {"1": 1, "2": 2}),
-        ({True, False}, {False: 1, True: 2}),
+        ({"true", "false"}, {"false": 1, "true": 2}),
         ({1.5, 0.5}, {0.5: 1, 1.5: 2}),
     ],
 )
@@ -123,13 +123,16 @@ def test_integers_keep_their_codes_also_beside_null(image, make_vector, box):
     assert warned(labels, "1 polygon without a class (NULL)")
 
 
-def test_booleans_are_called_alike_also_beside_null(image, make_vector, box):
+def test_booleans_are_called_as_in_qgis_also_beside_null(image, make_vector, box):
     path = make_vector("l.gpkg", two(box), [True, False, True, False])
     whole = read_labels(path, *on(image))
     path = make_vector("n.gpkg", [*two(box), box(15, 15, 18, 18)], [True, False, True, False, None])
     gap = read_labels(path, *on(image))
-    assert [(c.code, c.name) for c in whole.classes] == [(1, "False"), (2, "True")]
+    assert [(c.code, c.name) for c in whole.classes] == [(1, "false"), (2, "true")]
     assert gap.classes == whole.classes
+    # The dock hands them over as text.
+    path = make_vector("d.gpkg", two(box), ["true", "false", "true", "false"])
+    assert read_labels(path, *on(image)).classes == whole.classes
     assert warned(gap, "1 polygon without a class (NULL)")
 
 

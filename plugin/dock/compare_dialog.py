@@ -21,6 +21,7 @@ from .compare_entry import for_page
 from .method_fields import DEFAULTS, OF_METHOD
 from .notice import Notice
 from .opening import open_file
+from .placeholder import Placeholder
 from .run_bar import RunBar, time_text
 from .session import Session
 from .ui_file import load, make_quiet
@@ -54,6 +55,7 @@ class CompareDialog(QDialog):
         self.noticeHolder.addWidget(self.notice)
         self.bar = RunBar(self)
         compare_table.set_up(self.table)
+        self.empty = Placeholder(self.table)
         self._set_looks()
         self._connect()
         self._show_total()
@@ -173,6 +175,14 @@ class CompareDialog(QDialog):
         self.reportButton.setEnabled(self.table.rowCount() > 0)
         for widget in (self.choiceList, self.seedsSpin, self.minutesSpin):
             widget.setEnabled(not self.bar.busy)
+        self.empty.setText(
+            self.tr("A choice comes in here once it has been trained for the first time.")
+            if self.bar.busy
+            else self.tr(
+                "Nothing has been compared yet. Tick choices and press Compare: their scores,"
+                " times and sizes stand here, the best first."
+            )
+        )
         able = any(map(can_train, self._session.backbones()))
         self.addButton.setEnabled(able and not self.bar.busy)
         self.removeButton.setEnabled(self.choices.can_remove() and not self.bar.busy)

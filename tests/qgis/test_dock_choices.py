@@ -19,7 +19,7 @@ from qgis.core import (
 from qgis.PyQt.QtWidgets import QDialog, QFileDialog
 from tilth.plugin.dock import map_page, new_layer
 from tilth.plugin.dock.adapter_choice import LAST, ask_adapter
-from tilth.plugin.dock.dock_widget import LABELS, MAP
+from tilth.plugin.dock.dock_widget import ADAPTERS, LABELS, MAP
 from tilth.plugin.dock.settings import keep
 from tilth.plugin.layers import result
 from tilth.plugin.tasks import registry
@@ -324,6 +324,36 @@ def test_adapters_of_one_name_are_told_apart(dock: Any) -> None:
     assert texts[1].startswith("Labels (1971-02-0") and texts[2].startswith("Labels (1971-02-0")
     assert texts[1] > texts[2]  # the newest first
     assert [rows.item(number).text() for number in range(3)] == texts
+
+
+def _list_of(dock: Any, count: int) -> float:
+    """The height of the Adapters page's list with so many, in rows."""
+    for number in range(count):
+        _adapter(dock.library.folder, f"number {number}", 1_000_000 * (number + 1))
+    dock.library.refresh()
+    wait(lambda: False, 0.05)
+    rows = dock.adapters.list
+    return (rows.height() - 2 * rows.frameWidth()) / rows.sizeHintForRow(0)
+
+
+def test_the_list_of_adapters_is_as_high_as_its_rows(dock: Any) -> None:
+    page = dock.adapters
+    dock.show_page(ADAPTERS)
+    wait(lambda: False, 0.05)
+    assert page.empty.isVisible() and "Load from file" in page.empty.text()
+    assert not page.card.isVisible()
+
+    assert _list_of(dock, 2) == 3
+    assert page.card.isVisible() and not page.empty.isVisible()
+    assert _list_of(dock, 5) == 5
+    assert _list_of(dock, 20) == 8
+    dock.setStyleSheet("* { font-size: 16pt }")
+    assert _list_of(dock, 20) == 8
+
+    dock.setStyleSheet("")
+    page.splitter.setSizes([page.list.minimumSizeHint().height(), 1000])
+    page.splitter.splitterMoved.emit(0, 1)  # as the user moves it
+    assert _list_of(dock, 21) < 8
 
 
 def _describe(dock: Any) -> None:

@@ -85,9 +85,7 @@ class CompareDialog(QDialog):
             return
         # The window may have been open while the Train page's choice became another.
         self._name(job.train.backbone, job.train.decoder)
-        self.choices.keep()
-        settings.keep("compare/seeds", self.seedsSpin.value())
-        settings.keep("compare/minutes", self.minutesSpin.value())
+        self._keep()
         self.table.setRowCount(0)
         self._run(task)
 
@@ -102,6 +100,16 @@ class CompareDialog(QDialog):
         dialog = AddChoice(cards, self._backbone, self._decoder, self)
         if dialog.exec():
             self.choices.add(dialog.values())
+
+    def _keep(self) -> None:
+        """Remember what is chosen for the next time."""
+        settings.keep_all(
+            {
+                "compare/seeds": self.seedsSpin.value(),
+                "compare/minutes": self.minutesSpin.value(),
+                **self.choices.to_keep(),
+            }
+        )
 
     def _name(self, backbone: str, decoder: str) -> None:
         self._backbone, self._decoder = backbone, decoder

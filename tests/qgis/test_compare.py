@@ -139,7 +139,7 @@ def test_a_choice_is_added_compared_and_taken_over(dock: Any) -> None:
     assert (runs[1].backbone, runs[1].rank, runs[1].decoder) == ("embedded", None, "slim")
     assert (runs[1].zoom, runs[1].matching) == (2.0, ["red", ""])
 
-    dialog.choices.keep()
+    dialog._keep()
     again = ChoiceList(QListWidget(), str)
     assert again.ticked() == [NAME, "lora"]
     assert again.values_of(NAME) == ADDED

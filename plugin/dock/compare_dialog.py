@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Callable, Dict, List, Optional
+from typing import Any, Callable, Dict, Optional
 
 from qgis.core import Qgis
 from qgis.PyQt.QtCore import pyqtSignal
@@ -48,7 +48,6 @@ class CompareDialog(QDialog):
         self._session, self._job, self._labels = session, job, labels
         self.outcome: Dict[str, Any] = {}
         self.task: Optional[runs.CompareTask] = None
-        self._warnings: List[str] = []
         self._backbone, self._decoder = "", ""
         self.choices = ChoiceList(self.choiceList, self._title_of)
         self.notice = Notice(self)
@@ -196,10 +195,10 @@ class CompareDialog(QDialog):
         self.removeButton.setEnabled(self.choices.can_remove() and not self.bar.busy)
 
     def _run(self, task: runs.CompareTask) -> None:
-        self.task, self._warnings = task, []
+        self.task = task
+        self.notice.follow(task)
         self.bar.follow(task)
         task.compared.connect(self._compared)
-        task.noticed.connect(self._noticed)
         task.succeeded.connect(self._succeeded)
         task.failed.connect(self._failed)
         self._show_buttons()
@@ -208,11 +207,6 @@ class CompareDialog(QDialog):
     def _compared(self, choices: Any) -> None:
         compare_table.show(self.table, choices, self.choices.title_of)
         self._show_buttons()
-
-    def _noticed(self, level: str, message: str) -> None:
-        if level == "warning" and message not in self._warnings:
-            self._warnings.append(message)
-            self.notice.show_warnings(self._warnings)
 
     def _succeeded(self, result: Any) -> None:
         self.outcome = dict(result)

@@ -45,7 +45,6 @@ class TrainPage(QWidget):
         self.labels_page = labels_page
         self.result: Dict[str, Any] = {}
         self.task: Optional[runs.TrainTask] = None
-        self._warnings: List[str] = []
         self._planned_for: Hashable = None
         self._images: Hashable = ()
         self._trained_on: List[str] = []
@@ -236,7 +235,8 @@ class TrainPage(QWidget):
     def _run(self, task: runs.TrainTask) -> None:
         # The plan goes out of sight: it is made again when the run has ended.
         self.planner.forget()
-        self.task, self._warnings = task, []
+        self.task = task
+        self.notice.follow(task)
         self.chart.clear()
         self.outcome.hide()
         self.planLabel.hide()
@@ -245,7 +245,6 @@ class TrainPage(QWidget):
         self.bar.follow(task)
         self.compareButton.hide()
         task.measured.connect(self._measured)
-        task.noticed.connect(self._noticed)
         task.succeeded.connect(self._succeeded)
         task.failed.connect(self._failed)
         self.session.start(task)
@@ -259,17 +258,12 @@ class TrainPage(QWidget):
     def _measured(self, epoch: int, epochs: int, values: Any) -> None:
         self.chart.add(epoch, epochs, values)
 
-    def _noticed(self, level: str, message: str) -> None:
-        if level == "warning" and message not in self._warnings:
-            self._warnings.append(message)
-            self.notice.show_warnings(self._warnings)
-
     def _succeeded(self, result: Any) -> None:
         self.result = dict(result)
         self.task = None
         self.labels_page.show_colours((self.result.get("card") or {}).get("classes") or [])
         told = [str(text) for text in self.result.get("warnings") or []]
-        self.notice.show_warnings([w for w in self._warnings if w not in told])
+        self.notice.show_warnings([w for w in self.notice.heard if w not in told])
         self.result_warnings.show_warnings(told)
         name = wording.adapter_name(self.result)
         self.resultLabel.setText(wording.trained(self.result))

@@ -7,6 +7,7 @@ from typing import Any, Optional
 
 from qgis.core import Qgis
 from qgis.PyQt.QtCore import QSize, Qt, pyqtSignal
+from qgis.PyQt.QtGui import QIcon
 from qgis.PyQt.QtWidgets import QListWidgetItem, QMessageBox, QWidget
 
 from . import card_view, icons, tips, wording
@@ -77,9 +78,9 @@ class AdaptersPage(QWidget):
         path = selected.data(ROLE) if selected is not None else ""
         self.list.blockSignals(True)
         self.list.clear()
-        titles = self.library.titles()
+        titles, icon = self.library.titles(), icons.own("tilth")
         for adapter in self.library.adapters():
-            self._append(adapter, titles[adapter.path])
+            self._append(adapter, titles[adapter.path], icon)
         self.list.blockSignals(False)
         if self.list.count():
             self.list.setCurrentRow(0)
@@ -101,9 +102,8 @@ class AdaptersPage(QWidget):
         self.reportButton.clicked.connect(self._open_report)
         self.library.changed.connect(self.refresh)
 
-    def _append(self, adapter: Adapter, title: str) -> None:
-        icon = icons.theme("mIconWarning.svg") if adapter.fault else icons.own("tilth")
-        item = QListWidgetItem(icon, title)
+    def _append(self, adapter: Adapter, title: str, icon: QIcon) -> None:
+        item = QListWidgetItem(icons.theme("mIconWarning.svg") if adapter.fault else icon, title)
         item.setData(ROLE, str(adapter.path))
         score = wording.score_line(adapter.card.get("score"))
         lines = filter(None, [str(adapter.path), score, adapter.fault])

@@ -16,8 +16,9 @@ from qgis.core import (
     QgsRasterLayer,
     QgsVectorLayer,
 )
+from qgis.PyQt.QtGui import QIcon
 from qgis.PyQt.QtWidgets import QDialog, QFileDialog
-from tilth.plugin.dock import map_page, new_layer
+from tilth.plugin.dock import icons, map_page, new_layer
 from tilth.plugin.dock.adapter_choice import LAST, ask_adapter
 from tilth.plugin.dock.dock_widget import ADAPTERS, LABELS, MAP
 from tilth.plugin.dock.settings import keep
@@ -324,6 +325,17 @@ def test_adapters_of_one_name_are_told_apart(dock: Any) -> None:
     assert texts[1].startswith("Labels (1971-02-0") and texts[2].startswith("Labels (1971-02-0")
     assert texts[1] > texts[2]  # the newest first
     assert [rows.item(number).text() for number in range(3)] == texts
+
+
+def test_many_adapters_are_listed_with_one_icon(dock: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is read from its file each time: with 300 adapters this took most of 60 ms."""
+    read: List[str] = []
+    monkeypatch.setattr(icons, "own", lambda name: read.append(name) or QIcon())
+    for number in range(20):
+        _adapter(dock.library.folder, f"number {number}", 1_000_000 * (number + 1))
+    dock.library.refresh()
+    assert dock.map.adapterCombo.count() == dock.adapters.list.count() == 20
+    assert len(read) == 2
 
 
 def _list_of(dock: Any, count: int) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import threading
 import time
 from pathlib import Path
 from typing import Any, Callable, Iterator, List, Optional
@@ -18,7 +19,7 @@ from qgis.core import (
 )
 from qgis.PyQt.QtGui import QIcon
 from qgis.PyQt.QtWidgets import QDialog, QFileDialog
-from tilth.plugin.dock import icons, map_page, new_layer
+from tilth.plugin.dock import icons, library, map_page, new_layer
 from tilth.plugin.dock.adapter_choice import LAST, ask_adapter
 from tilth.plugin.dock.dock_widget import ADAPTERS, LABELS, MAP
 from tilth.plugin.dock.settings import keep
@@ -336,6 +337,30 @@ def test_many_adapters_are_listed_with_one_icon(dock: Any, monkeypatch: pytest.M
     dock.library.refresh()
     assert dock.map.adapterCombo.count() == dock.adapters.list.count() == 20
     assert len(read) == 2
+
+
+def test_a_drive_that_does_not_answer_does_not_stop_qgis(
+    dock: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Adapters that were loaded from elsewhere are looked at in a thread."""
+    file = Path(_adapter(tmp_path / "elsewhere", "old", 1_000_000))
+    stamp, looked_at = library._stamp, []
+
+    def slow(path: Path) -> Optional[float]:
+        looked_at.append(threading.current_thread() is threading.main_thread())
+        return stamp(path)
+
+    monkeypatch.setattr(library, "_stamp", slow)
+    keep("adapters/loaded", str(file))
+    dock.library.refresh()
+    assert wait(lambda: dock.library.find(str(file)), 5)
+    assert dock.adapters.list.count() == 1
+
+    file.unlink()
+    dock.library.refresh()
+    assert dock.library.find(str(file))  # as it was, until that is known
+    assert wait(lambda: not dock.library.find(str(file)), 5)
+    assert looked_at == [False, False]
 
 
 def _list_of(dock: Any, count: int) -> float:

@@ -62,9 +62,9 @@ class AdapterChoice(QObject):
         combo = self._page.adapterCombo
         combo.blockSignals(True)
         combo.clear()
-        titles = self._library.titles()
+        titles, own = self._library.titles(), icons.own("tilth")
         for adapter in self._library.adapters():
-            icon = icons.theme("mIconWarning.svg") if adapter.fault else icons.own("tilth")
+            icon = icons.theme("mIconWarning.svg") if adapter.fault else own
             combo.addItem(icon, titles[adapter.path], str(adapter.path))
             item = combo.count() - 1
             combo.setItemData(item, tips.plain(str(adapter.path)), Qt.ItemDataRole.ToolTipRole)

@@ -7,13 +7,16 @@ from typing import Any, Optional
 
 from qgis.core import Qgis
 from qgis.PyQt.QtCore import QSize, Qt, pyqtSignal
+from qgis.PyQt.QtGui import QIcon
 from qgis.PyQt.QtWidgets import QListWidgetItem, QMessageBox, QWidget
 
 from . import card_view, icons, tips, wording
 from .adapter_choice import ask_adapter
 from .library import Adapter, Library
+from .list_height import ListHeight
 from .notice import Notice
 from .opening import open_file
+from .placeholder import Placeholder
 from .session import Session
 from .ui_file import load
 
@@ -35,7 +38,14 @@ class AdaptersPage(QWidget):
         self.notice = Notice(self)
         self.noticeHolder.addWidget(self.notice)
         self.list.setIconSize(QSize(20, 20))
-        self.splitter.setSizes([150, 420])
+        self.list_height = ListHeight(self.list, self.splitter)
+        self.empty = Placeholder(
+            self.list,
+            self.tr(
+                "No adapters yet. Every training on the Train page leaves one here, and"
+                " “Load from file…” takes one that you were sent."
+            ),
+        )
         self.loadButton.setIcon(icons.theme("mActionFileOpen.svg"))
         self.folderButton.setIcon(icons.theme("mIconFolderOpen.svg"))
         self.removeButton.setIcon(icons.theme("mActionDeleteSelected.svg"))
@@ -68,14 +78,15 @@ class AdaptersPage(QWidget):
         path = selected.data(ROLE) if selected is not None else ""
         self.list.blockSignals(True)
         self.list.clear()
-        titles = self.library.titles()
+        titles, icon = self.library.titles(), icons.own("tilth")
         for adapter in self.library.adapters():
-            self._append(adapter, titles[adapter.path])
+            self._append(adapter, titles[adapter.path], icon)
         self.list.blockSignals(False)
         if self.list.count():
             self.list.setCurrentRow(0)
         self.select(path)
         self._show_card()
+        self.list_height.fit()
 
     def showEvent(self, event: Any) -> None:  # noqa: N802 (Qt's name)
         super().showEvent(event)
@@ -91,9 +102,8 @@ class AdaptersPage(QWidget):
         self.reportButton.clicked.connect(self._open_report)
         self.library.changed.connect(self.refresh)
 
-    def _append(self, adapter: Adapter, title: str) -> None:
-        icon = icons.theme("mIconWarning.svg") if adapter.fault else icons.own("tilth")
-        item = QListWidgetItem(icon, title)
+    def _append(self, adapter: Adapter, title: str, icon: QIcon) -> None:
+        item = QListWidgetItem(icons.theme("mIconWarning.svg") if adapter.fault else icon, title)
         item.setData(ROLE, str(adapter.path))
         score = wording.score_line(adapter.card.get("score"))
         lines = filter(None, [str(adapter.path), score, adapter.fault])
@@ -103,12 +113,8 @@ class AdaptersPage(QWidget):
     def _show_card(self, *_: object) -> None:
         adapter = self.current()
         self.card.document().setDefaultStyleSheet(card_view.quiet_style(self.card.palette()))
-        if adapter is None:
-            empty = self.tr(
-                "No adapters yet. Train one, or load one that a colleague has sent you."
-            )
-            self.card.setHtml(f"<p>{empty}</p>")
-        else:
+        self.card.setVisible(adapter is not None)
+        if adapter is not None:
             waiting = self.tr("Reading…")
             if not self.session.description and not self.session.asking:
                 waiting = self.tr("Its card is shown once Tilth's engine is installed.")

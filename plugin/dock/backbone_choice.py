@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any, Dict, Optional
 
 from qgis.core import Qgis
 from qgis.PyQt.QtCore import QObject, Qt, pyqtSignal
@@ -50,9 +50,9 @@ class BackboneChoice(QObject):
         """The id of the chosen backbone."""
         return self._wanted
 
-    def keep(self) -> None:
-        """Remember the choice for the next time."""
-        settings.keep(KEY, self._wanted)
+    def to_keep(self) -> Dict[str, Any]:
+        """The choice as a setting, for the next time."""
+        return {KEY: self._wanted}
 
     def card(self) -> backbone_facts.Card:
         """What the engine says of the chosen one; empty where it is not known yet."""

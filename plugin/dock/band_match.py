@@ -21,7 +21,7 @@ from qgis.PyQt.QtWidgets import (
     QWidget,
 )
 
-from . import tips
+from .brief import Brief
 from .ui_file import make_quiet
 
 NOT_USED, EXTRA = "", "+"
@@ -43,8 +43,8 @@ class BandMatch(QWidget):
         self._chosen: List[str] = []
         self._chosen_for: Hashable = None
         self.label = QLabel(self)
-        self.label.setWordWrap(True)
         make_quiet(self.label)
+        self._words = Brief(self.label)
         self.button = QToolButton(self)
         self.button.setText(self.tr("Bands…"))
         self.button.setToolTip(self.tr("See and change which band is which of the backbone's"))
@@ -64,15 +64,16 @@ class BandMatch(QWidget):
         match = plan.get("matching") or {}
         self._told, self._subject = match, subject
         self.setVisible(bool(match.get("summary")))
-        words = self.tr("Bands: {}").format(match.get("summary") or "")
-        if self.matching(subject):
-            words += self.tr(" (chosen by you)")
+        summary = str(match.get("summary") or "")
+        chosen = self.tr(" (chosen by you)") if self.matching(subject) else ""
+        words = self.tr("Bands: {}").format(summary) + chosen
+        # How many are used comes first in a summary.
+        brief = self.tr("Bands: {}").format(summary.partition(";")[0]) + chosen
         scale = str((plan.get("image") or {}).get("scale") or "")
         if scale:
             words += self.tr(". Values: {}").format(scale)
-        self.label.setText(tips.plain(words))
         lines = "\n".join(str(line) for line in match.get("lines") or [])
-        self.label.setToolTip(tips.plain(lines))
+        self._words.show_text(words, brief, tip=lines)
 
     def show_refusal(
         self, message: str, subject: Hashable, layers: List[QgsRasterLayer], card: Dict[str, Any]
@@ -86,8 +87,7 @@ class BandMatch(QWidget):
         if message.startswith(("bands:", "matching:")):
             unusable = self.tr("Bands: your choice can't be used")
             unknown = self.tr("Bands: no match found")
-            self.label.setText(unusable if self.matching(subject) else unknown)
-            self.label.setToolTip(tips.plain(message))
+            self._words.show_text(unusable if self.matching(subject) else unknown, tip=message)
             self.show()
 
     def ask(self) -> None:

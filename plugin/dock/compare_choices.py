@@ -111,10 +111,10 @@ class ChoiceList(QObject):
             on = item.data(_NAME) in names
             item.setCheckState(Qt.CheckState.Checked if on else Qt.CheckState.Unchecked)
 
-    def keep(self) -> None:
-        """Remember the list for the next time."""
-        settings.keep(_KEY, " ".join(self.ticked()))
-        settings.keep(_ADDED, json.dumps([item.data(_VALUES) for item in self._added()]))
+    def to_keep(self) -> Dict[str, str]:
+        """The list as settings, for the next time."""
+        added = json.dumps([item.data(_VALUES) for item in self._added()])
+        return {_KEY: " ".join(self.ticked()), _ADDED: added}
 
     def _items(self) -> List[QListWidgetItem]:
         items = [self._widget.item(row) for row in range(self._widget.count())]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Callable, Dict, List, Optional
+from typing import Any, Callable, Dict, Optional
 
 from qgis.core import Qgis
 from qgis.PyQt.QtCore import pyqtSignal
@@ -21,6 +21,7 @@ from .compare_entry import for_page
 from .method_fields import DEFAULTS, OF_METHOD
 from .notice import Notice
 from .opening import open_file
+from .placeholder import Placeholder
 from .run_bar import RunBar, time_text
 from .session import Session
 from .ui_file import load, make_quiet
@@ -47,13 +48,13 @@ class CompareDialog(QDialog):
         self._session, self._job, self._labels = session, job, labels
         self.outcome: Dict[str, Any] = {}
         self.task: Optional[runs.CompareTask] = None
-        self._warnings: List[str] = []
         self._backbone, self._decoder = "", ""
         self.choices = ChoiceList(self.choiceList, self._title_of)
         self.notice = Notice(self)
         self.noticeHolder.addWidget(self.notice)
         self.bar = RunBar(self)
         compare_table.set_up(self.table)
+        self.empty = Placeholder(self.table)
         self._set_looks()
         self._connect()
         self._show_total()
@@ -83,9 +84,7 @@ class CompareDialog(QDialog):
             return
         # The window may have been open while the Train page's choice became another.
         self._name(job.train.backbone, job.train.decoder)
-        self.choices.keep()
-        settings.keep("compare/seeds", self.seedsSpin.value())
-        settings.keep("compare/minutes", self.minutesSpin.value())
+        self._keep()
         self.table.setRowCount(0)
         self._run(task)
 
@@ -100,6 +99,16 @@ class CompareDialog(QDialog):
         dialog = AddChoice(cards, self._backbone, self._decoder, self)
         if dialog.exec():
             self.choices.add(dialog.values())
+
+    def _keep(self) -> None:
+        """Remember what is chosen for the next time."""
+        settings.keep_all(
+            {
+                "compare/seeds": self.seedsSpin.value(),
+                "compare/minutes": self.minutesSpin.value(),
+                **self.choices.to_keep(),
+            }
+        )
 
     def _name(self, backbone: str, decoder: str) -> None:
         self._backbone, self._decoder = backbone, decoder
@@ -173,15 +182,23 @@ class CompareDialog(QDialog):
         self.reportButton.setEnabled(self.table.rowCount() > 0)
         for widget in (self.choiceList, self.seedsSpin, self.minutesSpin):
             widget.setEnabled(not self.bar.busy)
+        self.empty.setText(
+            self.tr("A choice comes in here once it has been trained for the first time.")
+            if self.bar.busy
+            else self.tr(
+                "Nothing has been compared yet. Tick choices and press Compare: their scores,"
+                " times and sizes stand here, the best first."
+            )
+        )
         able = any(map(can_train, self._session.backbones()))
         self.addButton.setEnabled(able and not self.bar.busy)
         self.removeButton.setEnabled(self.choices.can_remove() and not self.bar.busy)
 
     def _run(self, task: runs.CompareTask) -> None:
-        self.task, self._warnings = task, []
+        self.task = task
+        self.notice.follow(task)
         self.bar.follow(task)
         task.compared.connect(self._compared)
-        task.noticed.connect(self._noticed)
         task.succeeded.connect(self._succeeded)
         task.failed.connect(self._failed)
         self._show_buttons()
@@ -190,11 +207,6 @@ class CompareDialog(QDialog):
     def _compared(self, choices: Any) -> None:
         compare_table.show(self.table, choices, self.choices.title_of)
         self._show_buttons()
-
-    def _noticed(self, level: str, message: str) -> None:
-        if level == "warning" and message not in self._warnings:
-            self._warnings.append(message)
-            self.notice.show_warnings(self._warnings)
 
     def _succeeded(self, result: Any) -> None:
         self.outcome = dict(result)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, Optional, Sequence
 
 from qgis.PyQt.QtCore import QObject, pyqtSignal
 
 from ..engine.jobs import InspectJob
 from ..environment.paths import home
+from ..tasks.base import BaseTask
 from ..tasks.job import JobTask
 from . import settings
 from .session import Session
@@ -36,6 +37,18 @@ class Adapter:
     def name(self) -> str:
         """What people call it."""
         return str(self.card.get("name") or self.path.stem)
+
+
+class LookTask(BaseTask):
+    """Looks which of some files there are, and of what date."""
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        super().__init__("Looking for adapters")
+        self._paths = paths
+
+    def work(self) -> object:
+        """In the thread."""
+        return {path: _stamp(path) for path in self._paths}
 
 
 class Library(QObject):
@@ -86,7 +99,11 @@ class Library(QObject):
         loaded = _loaded()
         if path not in loaded and Path(path).parent != self.folder:
             settings.keep(LOADED, "\n".join([*loaded, path]))
-        self._known.pop(Path(path), None)
+        file = Path(path)
+        self._known.pop(file, None)
+        stamp = _stamp(file)
+        if stamp is not None:
+            self._known[file] = Adapter(file, stamp=stamp)
         self._session.adapters_changed.emit()
 
     def remove(self, adapter: Adapter) -> None:
@@ -101,23 +118,40 @@ class Library(QObject):
         self._session.adapters_changed.emit()
 
     def refresh(self) -> None:
-        """Look which files there are now."""
+        """Look which files there are now: those elsewhere in the background, since a drive that
+        does not answer would stop QGIS. Until then they are as they were."""
         files = list(self.folder.glob("*.tilth")) if self.folder.is_dir() else []
-        files += [Path(path) for path in _loaded()]
-        before, self._known = self._known, {}
-        for path in files:
-            stamp = _stamp(path)
-            if stamp is None:
-                continue
-            known = before.get(path)
-            current = known is not None and known.stamp == stamp
-            self._known[path] = known if known and current else Adapter(path, stamp=stamp)
-        self.changed.emit()
-        self._inspect_all()
+        elsewhere = [Path(path) for path in _loaded()]
+        known = {path: self._known[path].stamp for path in elsewhere if path in self._known}
+        self._take({**{path: _stamp(path) for path in files}, **known})
+        if elsewhere and not self._closed:
+            task = LookTask(elsewhere)
+            task.succeeded.connect(self._looked)
+            self._session.start(task)
 
     def shut_down(self) -> None:
         """Inspect nothing more."""
         self._closed = True
+
+    def _looked(self, found: Any) -> None:
+        """Take what a look came to, but for what was taken off the list meanwhile."""
+        known = {path: adapter.stamp for path, adapter in self._known.items()}
+        listed = [Path(path) for path in _loaded()]
+        stamps = {**known, **{path: found[path] for path in listed if path in found}}
+        if {path: stamp for path, stamp in stamps.items() if stamp is not None} != known:
+            self._take(stamps)
+
+    def _take(self, stamps: Dict[Path, Optional[float]]) -> None:
+        """These are the files, with their dates; None where there is none."""
+        before, self._known = self._known, {}
+        for path, stamp in stamps.items():
+            known = before.get(path)
+            if known is not None and known.stamp == stamp:
+                self._known[path] = known
+            elif stamp is not None:
+                self._known[path] = Adapter(path, stamp=stamp)
+        self.changed.emit()
+        self._inspect_all()
 
     def _inspect_all(self) -> None:
         """Also those that could not be read before."""

@@ -60,7 +60,6 @@ class MapPage(QWidget):
         self.layer_id = ""
         self._used: Hashable = ()
         self._places = Places(self._images_changed)
-        self._warnings: List[str] = []
         self._project = 0
         self._started_in = 0
         self._set_up_inputs()
@@ -79,11 +78,10 @@ class MapPage(QWidget):
             return
         settings.keep("map/confidence", self.confidenceCheck.isChecked())
         self._started_in = self._project
-        self._warnings = []
+        self.warnings.follow(task)
         self.bar.follow(task)
         task.succeeded.connect(self._succeeded)
         task.failed.connect(self._failed)
-        task.noticed.connect(self._noticed)
         self.session.start(task)
 
     def choose_adapter(self, path: str) -> None:
@@ -288,16 +286,11 @@ class MapPage(QWidget):
         if isinstance(outcome.get("seconds"), (int, float)):
             words += " " + self.tr("It took {}.").format(time_text(outcome["seconds"]))
         told = [str(text) for text in outcome.get("warnings") or []]
-        warnings = list(dict.fromkeys([*self._warnings, *told]))
+        warnings = list(dict.fromkeys([*self.warnings.heard, *told]))
         self.notice.show_text(words, Qgis.MessageLevel.Success)
         self.warnings.show_warnings(warnings)
         level = Qgis.MessageLevel.Warning if warnings else Qgis.MessageLevel.Success
         self.session.tell("\n".join([words, *warnings]), level)
-
-    def _noticed(self, level: str, message: str) -> None:
-        if level == "warning" and message not in self._warnings:
-            self._warnings.append(message)
-            self.warnings.show_warnings(self._warnings)
 
     def _failed(self, kind: str, message: str, log: str) -> None:
         if kind == "cancelled":

@@ -105,11 +105,11 @@ class MethodFields(QObject):
         fields["zoom"].setValue(wanted["zoom"])
         fields["time_location"].setChecked(wanted["time_location"])
 
-    def keep(self) -> None:
-        """Remember the entries for the next time."""
-        for name, value in self._all().items():
-            kept = " ".join(value) if name == "targets" else "" if value is None else value
-            settings.keep(f"train/{name}", kept)
+    def to_keep(self) -> Dict[str, Any]:
+        """The entries as settings, for the next time."""
+        kept = {f"train/{name}": value for name, value in self._all().items()}
+        kept["train/targets"] = " ".join(kept["train/targets"])
+        return {key: "" if value is None else value for key, value in kept.items()}
 
     def restore(self) -> None:
         """Fill in what was kept."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Callable, Optional, Sequence
+from typing import Callable, List, Optional, Sequence
 
 from qgis.core import Qgis
 from qgis.PyQt.QtCore import QSize, Qt
@@ -18,6 +18,7 @@ from qgis.PyQt.QtWidgets import (
     QWidget,
 )
 
+from ..tasks.base import BaseTask
 from . import icons
 
 LOOKS = {
@@ -63,6 +64,7 @@ class Notice(QFrame):
         self.close_button.clicked.connect(self.clear)
         self.close_button.setVisible(closable)
         self.colour = ""
+        self.heard: List[str] = []  # the warnings of the task that is followed, each once
         self._action: Optional[Callable[[], None]] = None
         self.button.clicked.connect(self._act)
         self._lay_out()
@@ -102,6 +104,11 @@ class Notice(QFrame):
         bullet = "• " if len(warnings) > 1 else ""
         self.show_text("\n".join(bullet + text for text in warnings))
 
+    def follow(self, task: BaseTask) -> None:
+        """Say what this task warns of, as it comes. To be called before it is started."""
+        self.heard = []
+        task.noticed.connect(self._hear)
+
     def text(self) -> str:
         """What it says now; empty when hidden."""
         return "" if self.isHidden() else self.label.text()
@@ -111,6 +118,11 @@ class Notice(QFrame):
         self._action = None
         self.label.clear()
         self.hide()
+
+    def _hear(self, level: str, message: str) -> None:
+        if level == "warning" and message not in self.heard:
+            self.heard.append(message)
+            self.show_warnings(self.heard)
 
     def _act(self) -> None:
         action = self._action

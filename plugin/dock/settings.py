@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Mapping
 
 from qgis.core import QgsSettings
 
@@ -29,4 +29,12 @@ def flag(key: str, default: bool) -> bool:
 
 def keep(key: str, value: Any) -> None:
     """Remember a choice."""
-    QgsSettings().setValue(PREFIX + key, value)
+    keep_all({key: value})
+
+
+def keep_all(values: Mapping[str, Any]) -> None:
+    """Remember several choices. Each QgsSettings that has changed something writes the whole file
+    when it goes, and waits for the disk: one does for all."""
+    store = QgsSettings()
+    for key, value in values.items():
+        store.setValue(PREFIX + key, value)

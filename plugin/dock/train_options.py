@@ -122,16 +122,19 @@ class TrainOptions(QObject):
     def keep(self) -> None:
         """Remember the choices for the next time."""
         page = self._page
-        settings.keep("train/minutes", page.minutesSpin.value())
-        settings.keep("train/epochs", page.epochsSpin.value())
-        settings.keep("train/by_minutes", page.minutesRadio.isChecked())
-        settings.keep("train/seed", page.seedSpin.value())
-        settings.keep("train/batch", page.batchSpin.value())
-        settings.keep("train/checkpointing", page.checkpointingCheck.isChecked())
-        self.backbone.keep()
-        self.fields.keep()
-        for key, combo in self._combos():
-            settings.keep(key, combo.currentData())
+        settings.keep_all(
+            {
+                "train/minutes": page.minutesSpin.value(),
+                "train/epochs": page.epochsSpin.value(),
+                "train/by_minutes": page.minutesRadio.isChecked(),
+                "train/seed": page.seedSpin.value(),
+                "train/batch": page.batchSpin.value(),
+                "train/checkpointing": page.checkpointingCheck.isChecked(),
+                **self.backbone.to_keep(),
+                **self.fields.to_keep(),
+                **{key: combo.currentData() for key, combo in self._combos()},
+            }
+        )
 
     def show_description(self) -> None:
         """Fill in what the engine told: backbones and devices."""

@@ -13,6 +13,7 @@ from ..engine.errors import TilthError
 from ..engine.jobs import TrainJob
 from . import icons, out_files, runs, wording
 from .band_match import BandMatch
+from .brief import Brief
 from .chart import LearningChart
 from .compare_dialog import CompareDialog
 from .image_list import identity
@@ -25,7 +26,7 @@ from .planner import Planner
 from .run_bar import RunBar
 from .session import Session
 from .train_options import TrainOptions
-from .ui_file import load, make_plain, make_quiet
+from .ui_file import load, make_quiet
 
 
 class TrainPage(QWidget):
@@ -44,7 +45,6 @@ class TrainPage(QWidget):
         self.labels_page = labels_page
         self.result: Dict[str, Any] = {}
         self.task: Optional[runs.TrainTask] = None
-        self._warnings: List[str] = []
         self._planned_for: Hashable = None
         self._images: Hashable = ()
         self._trained_on: List[str] = []
@@ -61,6 +61,7 @@ class TrainPage(QWidget):
         self.options = TrainOptions(self, session)
         self.bar = RunBar(self)
         self.comparison = CompareDialog(session, self._job, labels_page.choice, self)
+        self.plan = Brief(self.planLabel)
         self.planner = Planner(session, self._plan_task, self)
         self.view = InView(self.scroll)
         self.resultButtons.addStretch(1)
@@ -128,7 +129,6 @@ class TrainPage(QWidget):
 
     def _set_looks(self) -> None:
         make_quiet(self.planLabel)
-        make_plain(self.planLabel)
         self.runButton.setIcon(icons.theme("mActionStart.svg"))
         self.cancelButton.setIcon(icons.theme("mTaskCancel.svg"))
         self.mapNowButton.setIcon(icons.theme("mIconRaster.svg"))
@@ -201,7 +201,8 @@ class TrainPage(QWidget):
         return self.options.backbone.current, identity(choice.images), choice.stack
 
     def _planned(self, plan: Any) -> None:
-        self._show_plan(self._plan_text(plan))
+        text, brief = str(plan.get("text") or ""), str(plan.get("brief") or "")
+        self._show_plan(text, brief, self._to_do())
         self.options.fields.show_plan(plan)
         self.bands.show_plan(plan, self._planned_for)
         # That weights are missing is said here, with what to do about it here.
@@ -209,14 +210,13 @@ class TrainPage(QWidget):
         told = [text for text in plan.get("warnings") or [] if not str(text).startswith(about)]
         self.labels_page.show_plan({**plan, "warnings": told})
 
-    def _plan_text(self, plan: Any) -> str:
-        """The plan in words, and what is to be done before it can run."""
-        text = str(plan.get("text") or "")
+    def _to_do(self) -> str:
+        """What is to be done before the plan can run."""
         try:
             self.options.check_weights()
         except TilthError as error:
-            text += f"\n\n{error}"
-        return text
+            return str(error)
+        return ""
 
     def _refused(self, message: str) -> None:
         self._show_plan(message)
@@ -225,17 +225,18 @@ class TrainPage(QWidget):
         self.bands.show_refusal(message, self._planned_for, images, self.options.backbone.card())
         self.labels_page.show_refusal(message)
 
-    def _show_plan(self, text: str) -> None:
+    def _show_plan(self, text: str, brief: str = "", also: str = "") -> None:
         if self.view.holds(self.outcome):
             # The plan takes room below: the result stays in view all the same.
             self.view.bring(self.outcome)
-        self.planLabel.setText(text)
+        self.plan.show_text(text, brief, also)
         self.planLabel.setVisible(bool(text) and not self.bar.busy)
 
     def _run(self, task: runs.TrainTask) -> None:
         # The plan goes out of sight: it is made again when the run has ended.
         self.planner.forget()
-        self.task, self._warnings = task, []
+        self.task = task
+        self.notice.follow(task)
         self.chart.clear()
         self.outcome.hide()
         self.planLabel.hide()
@@ -244,7 +245,6 @@ class TrainPage(QWidget):
         self.bar.follow(task)
         self.compareButton.hide()
         task.measured.connect(self._measured)
-        task.noticed.connect(self._noticed)
         task.succeeded.connect(self._succeeded)
         task.failed.connect(self._failed)
         self.session.start(task)
@@ -258,17 +258,12 @@ class TrainPage(QWidget):
     def _measured(self, epoch: int, epochs: int, values: Any) -> None:
         self.chart.add(epoch, epochs, values)
 
-    def _noticed(self, level: str, message: str) -> None:
-        if level == "warning" and message not in self._warnings:
-            self._warnings.append(message)
-            self.notice.show_warnings(self._warnings)
-
     def _succeeded(self, result: Any) -> None:
         self.result = dict(result)
         self.task = None
         self.labels_page.show_colours((self.result.get("card") or {}).get("classes") or [])
         told = [str(text) for text in self.result.get("warnings") or []]
-        self.notice.show_warnings([w for w in self._warnings if w not in told])
+        self.notice.show_warnings([w for w in self.notice.heard if w not in told])
         self.result_warnings.show_warnings(told)
         name = wording.adapter_name(self.result)
         self.resultLabel.setText(wording.trained(self.result))

@@ -44,6 +44,7 @@ def plan(job: PlanJob, reporter: Reporter) -> dict[str, Any]:
         classes = [item.to_json() for item in ready.labels.classes]
         return {
             "text": _text(job.train, ready, counts, entry["label"], seconds),
+            "brief": _brief(ready, seconds),
             "classes": classes,
             "warnings": ready.warnings + ready.notes + _missing(job.train),
             "device": entry,
@@ -135,6 +136,15 @@ def _text(
         f"Trains {what}: "
         f"{len(ready.codes)} classes, {polygons} polygons "
         f"({pixels} pixels; {kept}), on {device}, about {duration(seconds)} at most."
+    )
+
+
+def _brief(ready: Prepared, seconds: float) -> str:
+    """What matters first, for where there is little room."""
+    polygons = sum(entry.polygons for entry in ready.labels.classes)
+    return (
+        f"{len(ready.codes)} classes, {polygons} polygons ({_held_out(ready)}), "
+        f"about {duration(seconds)} at most."
     )
 
 

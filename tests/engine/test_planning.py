@@ -40,6 +40,7 @@ def test_a_plan(tmp_path):
 
     assert "a LoRA adapter" in result["text"]
     assert "2 classes, 8 polygons (1152 pixels; 2 polygons held out" in result["text"]
+    assert result["brief"].startswith("2 classes, 8 polygons (2 polygons held out to score), about")
     assert [entry["name"] for entry in result["classes"]] == ["water", "wood"]
     assert result["device"]["id"] == "cpu"
     assert result["image"]["width"] == 96

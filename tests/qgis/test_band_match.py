@@ -27,6 +27,7 @@ PLAN: Dict[str, Any] = {
 @pytest.fixture
 def line(qgis_app: QgsApplication) -> Iterator[BandMatch]:
     made = BandMatch()
+    made.resize(600, 60)
     made.show_plan(PLAN, SUBJECT)
     yield made
     made.deleteLater()

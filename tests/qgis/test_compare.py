@@ -54,6 +54,23 @@ def test_it_offers_every_method_and_says_how_long_it_takes(dock: Any) -> None:
     assert not dialog.useButton.isEnabled() and not dialog.reportButton.isEnabled()
 
 
+def test_an_empty_table_says_what_comes_there(dock: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    dialog = dock.train.comparison
+    dock.train.compareButton.click()
+    assert dialog.empty.isVisible() and "press Compare" in dialog.empty.text()
+
+    monkeypatch.setattr(dock.session, "start", lambda task: None)
+    task = CompareTask(None, dialog._compare_job(), (), Path(), {})
+    dialog._run(task)
+    assert dialog.empty.isVisible() and "press" not in dialog.empty.text()
+    dialog._compared([{"choice": "forest", "score": 0.8}])
+    assert not dialog.empty.isVisible()
+
+    dialog.table.setRowCount(0)
+    task.ended.emit()
+    assert dialog.empty.isVisible() and "press Compare" in dialog.empty.text()
+
+
 def test_the_choice_is_taken_over(dock: Any) -> None:
     dialog = dock.train.comparison
     dialog.show()
@@ -122,7 +139,7 @@ def test_a_choice_is_added_compared_and_taken_over(dock: Any) -> None:
     assert (runs[1].backbone, runs[1].rank, runs[1].decoder) == ("embedded", None, "slim")
     assert (runs[1].zoom, runs[1].matching) == (2.0, ["red", ""])
 
-    dialog.choices.keep()
+    dialog._keep()
     again = ChoiceList(QListWidget(), str)
     assert again.ticked() == [NAME, "lora"]
     assert again.values_of(NAME) == ADDED

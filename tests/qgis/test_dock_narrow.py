@@ -15,6 +15,7 @@ from tilth.plugin.dock.dock_widget import ADAPTERS, LABELS, MAP, TRAIN
 from tilth.plugin.dock.elide import Elider
 from tilth.plugin.dock.library import Adapter
 from tilth.plugin.dock.notice import LOOKS, TINT
+from tilth.plugin.engine.errors import TilthError
 
 NARROW = 340
 POLICY = QFormLayout.RowWrapPolicy
@@ -67,6 +68,51 @@ def test_labels_go_above_their_fields_with_large_letters(narrow: Any) -> None:
     narrow.resize(700, 900)
     wait(lambda: False, 0.1)
     assert page.modelForm.rowWrapPolicy() == POLICY.DontWrapRows
+
+
+PLAN = {
+    "text": "Trains a LoRA adapter on Tilth embedded (small, any bands) (0.393 M parameters,"
+    " decoder 0.649 M): 7 classes, 50 polygons (3609 pixels; 14 polygons held out to score), on"
+    " CPU (2 threads), about 3 min at most.",
+    "brief": "7 classes, 50 polygons (14 polygons held out to score), about 3 min at most.",
+    "matching": {"summary": "8 of the image's 8 used; the model takes any", "lines": ["B02"]},
+    "image": {"scale": "reflectance x 10000"},
+}
+
+
+def test_the_plan_says_what_matters_where_there_is_little_room(narrow: Any) -> None:
+    page, plan = narrow.train, narrow.train.planLabel
+    page.options.check_weights = lambda: None
+    narrow.show_page(TRAIN)
+    _letters(narrow, 14)
+    page.planner.planned.emit(PLAN)
+    wait(lambda: False, 0.1)
+    assert plan.text() == PLAN["brief"]
+    assert plan.toolTip() == PLAN["text"]
+    assert page.bands.label.text() == "Bands: 8 of the image's 8 used"
+    assert page.bands.label.toolTip().endswith("Values: reflectance x 10000\nB02")
+    assert plan.height() + page.bands.height() < page.height() / 5
+
+    narrow.resize(700, 900)
+    wait(lambda: False, 0.1)
+    assert plan.text() == PLAN["text"] and not plan.toolTip()
+    assert page.bands.label.text().endswith("Values: reflectance x 10000")
+
+
+def test_what_is_to_be_done_is_said_however_little_room_there_is(narrow: Any) -> None:
+    page, words = narrow.train, "The weights are not on this computer: download them. " * 4
+
+    def check() -> None:
+        raise TilthError(words)
+
+    page.options.check_weights = check
+    narrow.show_page(TRAIN)
+    _letters(narrow, 14)
+    page.planner.planned.emit(PLAN)
+    wait(lambda: False, 0.1)
+    assert page.planLabel.text() == f"{PLAN['brief']}\n\n{words}"
+    page.planner.refused.emit(words)
+    assert page.planLabel.text() == words
 
 
 def test_the_engine_s_buttons_are_whole(narrow: Any) -> None:

@@ -419,3 +419,21 @@ def test_the_result_stays_in_view_when_the_plan_comes_back(dock: Any, started: L
     page.planner.planned.emit({"text": "It trains an adapter. " * 30})
     dock.show_page(TRAIN)
     assert wait(lambda: _result_in_view(page), 5)
+
+
+def test_choices_are_kept_in_one_write_of_qgis_s_settings(
+    dock: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stores: List[Any] = []
+
+    class Store(QgsSettings):
+        def setValue(self, key: str, value: object) -> None:  # noqa: N802 (QGIS's name)
+            if self not in stores:
+                stores.append(self)
+            super().setValue(key, value)
+
+    monkeypatch.setattr(settings, "QgsSettings", Store)
+    for keep in (dock.train.options.keep, dock.train.comparison._keep):
+        stores.clear()
+        keep()
+        assert len(stores) == 1

@@ -77,7 +77,8 @@ def test_bands(qgis_app: QgsApplication) -> None:
     line = BandMatch()
     match = {"summary": f"{EVIL} used", "lines": [f"{EVIL} = RED", "B8 is not used"]}
     line.show_plan({"matching": match}, None)
-    assert shown(line.label.text()) == f"Bands: {EVIL} used"
+    assert line.label.textFormat() == Qt.TextFormat.PlainText
+    assert line.label.text() == f"Bands: {EVIL} used"
     assert shown(line.label.toolTip()) == f"{EVIL} = RED\nB8 is not used"
     line.show_refusal(f"bands: {EVIL} is not known", None, [], {})
     assert shown(line.label.toolTip()) == f"bands: {EVIL} is not known"

@@ -44,7 +44,7 @@ def steps() -> Iterator[Wait]:
     yield 2000
     report["lateness_idle"] = lateness.stop()
     lateness.start()
-    yield from _train(dock)
+    yield from _train(dock, lateness)
     report["lateness_training"] = lateness.stop()
     lateness.start()
     yield from _map(dock, image)
@@ -78,14 +78,16 @@ def _install(dock: Any) -> Iterator[Wait]:
     yield lambda: dock.session.description
 
 
-def _train(dock: Any) -> Iterator[Wait]:
+def _train(dock: Any, lateness: Lateness) -> Iterator[Wait]:
     dock.show_page(1)
     yield lambda: dock.train.planLabel.text().strip(" .…") and not dock.train.planner.busy
     report["plan"] = dock.train.planLabel.text()
-    picture(dock, "train-planned")
+    with lateness.paused():
+        picture(dock, "train-planned")
     train_epochs(dock, 4)
     yield lambda: len(dock.train.chart.points()[0]) >= 2 or not dock.train.bar.busy
-    picture(dock, "training")
+    with lateness.paused():
+        picture(dock, "training")
     yield lambda: not dock.train.bar.busy
     page = dock.train
     if not page.result:

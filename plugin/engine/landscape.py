@@ -107,16 +107,16 @@ class _Ground:
         self, tokens: Tokens | None, rng: np.random.Generator, images: int
     ) -> NDArray[np.float32]:
         """The features [N, F] of valid pixels in squares that are spread over the box."""
-        best = np.zeros((0, 0), np.float32)
+        side = SIDE if tokens is None else tokens.chip // 2
+        count = feature_count(self.image.count, SIDES) + (0 if tokens is None else tokens.dim)
+        best = np.zeros((0, count), np.float32)
         for across in ACROSS if tokens is None else ACROSS_SEEN:
+            squares = list(_squares(self.image, self.box, across, side))
             if tokens is None:
-                squares = _squares(self.image, self.box, across, SIDE)
-                count, parts = 0, [self._local(window) for window in squares]
+                parts = [self._local(window) for window in squares]
             else:
-                squares = _squares(self.image, self.box, across, tokens.chip // 2)
-                count, parts = tokens.dim, self._looks(list(squares), tokens, rng, images)
-            none = np.zeros((0, feature_count(self.image.count, SIDES) + count), np.float32)
-            found = np.concatenate([none, *parts])
+                parts = self._looks(squares, tokens, rng, images)
+            found = np.concatenate([best[:0], *parts])
             best = found if len(found) >= len(best) else best
             if len(best) >= min(ENOUGH, PIXELS // images):
                 break
@@ -132,7 +132,7 @@ class _Ground:
         most = -(-PIXELS // (images * max(len(order), 1)))
         parts: list[NDArray[np.float32]] = []
         for place in order:
-            if parts and tokens.enough(len(parts), started, images):
+            if tokens.enough(len(parts), started, images):
                 break
             parts.append(self._seen(squares[place], tokens, rng, most))
         return parts
@@ -143,15 +143,15 @@ class _Ground:
 
         Those without valid pixels are left out.
         """
-        looks = [self._kind(window) for window in squares]
-        there = [place for place, look in enumerate(looks) if look is not None]
+        looks = ((place, self._kind(window)) for place, window in enumerate(squares))
+        there = {place: look for place, look in looks if look is not None}
         if not there:
             return []
-        kinds = np.stack([look for look in looks if look is not None])
+        places, kinds = np.array(list(there)), np.stack(list(there.values()))
         spread = farthest_first(kinds / (kinds.std(0) + 1e-3), rng)
-        anywhere = rng.permutation(len(there))
-        turns = np.stack([anywhere, spread], 1).ravel().tolist()
-        return [there[place] for place in dict.fromkeys(turns)]
+        anywhere = rng.permutation(len(places))
+        turns = np.stack([anywhere, spread], 1).ravel()
+        return list(dict.fromkeys(places[turns].tolist()))
 
     def _kind(self, window: Window) -> NDArray[np.float32] | None:
         """The means and deviations of a window's valid pixels [2 C]; None where it has none."""
